@@ -1,0 +1,70 @@
+"""A data set on the training device, and its augmentation as batched tensor operations there."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+
+from nas.data.images import ImageSet
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Batchable:
+    """Part of a data set as two tensors on one device: images uint8 [N, C, H, W], labels int64 [N]."""
+
+    images: UInt8[Tensor, "n c h w"]
+    labels: Int64[Tensor, " n"]
+
+    @classmethod
+    def of(cls, data: ImageSet, split: str, device: torch.device) -> Self:
+        """The split `train`, `validation` or `test` of a data set."""
+        indices = getattr(data, split)
+        return cls(
+            torch.from_numpy(data.images[indices]).to(device),
+            torch.from_numpy(data.labels[indices]).to(device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Normalise(nn.Module):
+    """uint8 [N, C, H, W] → float32 with mean 0 and deviation 1 a channel, by statistics of the training split."""
+
+    def __init__(self, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.view(1, -1, 1, 1))
+        self.register_buffer("std", std.view(1, -1, 1, 1))
+
+    @classmethod
+    def of(cls, images: UInt8[Tensor, "n c h w"]) -> Self:
+        """Measures the statistics. A constant channel is divided by 1."""
+        channels = images.transpose(0, 1).flatten(1).double()
+        std = channels.std(dim=1, correction=0)
+        return cls(channels.mean(dim=1).float(), torch.where(std > 0, std, 1.0).float())
+
+    def forward(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """See the class."""
+        return (images.float() - self.mean) / self.std
+
+
+def random_shift(
+    images: Float[Tensor, "n c h w"], pixels: int, generator: torch.Generator
+) -> Float[Tensor, "n c h w"]:
+    """Pads by zeros and crops back at a random place, another one for each image (He et al. 2016, section 4.2).
+
+    Args:
+        images: normalised images, so that the padding is the mean of the data.
+        pixels: the furthest shift in each direction.
+        generator: on the CPU, so that one seed gives one sequence on every device.
+    """
+    count, channels, height, width = images.shape
+    offsets = torch.randint(0, 2 * pixels + 1, (2, count), generator=generator).to(images.device)
+    rows = offsets[0, :, None] + torch.arange(height, device=images.device)
+    columns = offsets[1, :, None] + torch.arange(width, device=images.device)
+    padded = F.pad(images, (pixels, pixels, pixels, pixels)).permute(0, 2, 3, 1)
+    image = torch.arange(count, device=images.device)
+    return padded[image[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

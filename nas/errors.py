@@ -1,0 +1,87 @@
+"""The exception tree. A class says what its catcher must do; a message names the value at fault and the mend.
+
+    NasError
+    ├── UserError            tell the user: the request, not the service, has to change
+    │   ├── InvalidInput         the field `field` has an impossible value; carries what is allowed
+    │   │   └── GenotypeError        a genotype that describes no network
+    │   ├── NotFound             nothing has that name or id
+    │   ├── NotReady             ask again later; the message says what it waits for
+    │   ├── IllegalTransition    the job or trial is in a state that does not allow this
+    │   └── SettingsError        an environment variable or flag has to change before the program can start
+    ├── LeaseLost            another worker owns the trial now: stop, write nothing
+    ├── Stopped              the worker was asked to stop: hand the trial back
+    ├── Diverged             the loss is not finite: record the architecture as a bad one, go on
+    ├── SpaceExhausted       every candidate has been tried: end the search with what there is
+    └── VerificationFailed   the exported model does not score what was reported: do not publish it
+"""
+
+
+class NasError(Exception):
+    """Base of everything this project raises on purpose."""
+
+
+class UserError(NasError):
+    """The request has to change; the message is meant for the person who made it."""
+
+
+class InvalidInput(UserError):  # noqa: N818 - named by what is wrong, as in the tree above
+    """A field has an impossible value.
+
+    Args:
+        field: where it stands, dotted, for example `space.cells`.
+        value: what was given.
+        mend: what is allowed, or how to mend it.
+    """
+
+    def __init__(self, field: str, value: object, mend: str) -> None:
+        super().__init__(f"{field}: {value!r} is not possible: {mend}")
+        self.field = field
+        self.value = value
+        self.mend = mend
+
+
+class GenotypeError(InvalidInput):
+    """A genotype that describes no network."""
+
+
+class NotFound(UserError):  # noqa: N818
+    """Nothing has that name or id."""
+
+
+class NotReady(UserError):  # noqa: N818
+    """What was asked for does not exist yet; the message says what it waits for."""
+
+
+class IllegalTransition(UserError):  # noqa: N818
+    """A job or trial cannot go from its state to the one asked for."""
+
+    def __init__(self, what: str, state: str, to: str) -> None:
+        super().__init__(f"{what} is {state}; it cannot become {to}")
+
+
+class SettingsError(UserError):
+    """A setting has to change before the program can start."""
+
+
+class LeaseLost(NasError):  # noqa: N818
+    """Another worker owns the trial now, or its job has ended. Stop, write nothing."""
+
+
+class Stopped(NasError):  # noqa: N818
+    """The worker was asked to stop. Hand the trial back."""
+
+
+class Diverged(NasError):  # noqa: N818
+    """The loss stopped being finite."""
+
+    def __init__(self, epoch: int, loss: float) -> None:
+        super().__init__(f"the training loss became {loss} in epoch {epoch}")
+        self.epoch = epoch
+
+
+class SpaceExhausted(NasError):  # noqa: N818
+    """Every candidate that the search could find has been tried in this job."""
+
+
+class VerificationFailed(NasError):  # noqa: N818
+    """The exported model does not reproduce the score that was reported."""

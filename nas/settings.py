@@ -1,0 +1,89 @@
+"""Settings from the environment, read once in a main() and handed on as a value."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from nas.errors import SettingsError
+
+PREFIX = "NAS_"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every process of one installation has to agree on.
+
+    Attributes:
+        home: folder of the embedded database and files.
+        database_url: SQLAlchemy URL; SQLite in `home` by default.
+        artifacts_url: fsspec URL of the artifact store; a folder in `home` by default.
+        lease_s: how long a silent worker keeps its trial.
+        log: level of the log.
+    """
+
+    home: Path
+    database_url: str
+    artifacts_url: str
+    lease_s: float = 30.0
+    log: str = "INFO"
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """Reads NAS_HOME, NAS_DATABASE_URL, NAS_ARTIFACTS_URL, NAS_LEASE_SECONDS and NAS_LOG.
+
+        Raises:
+            SettingsError: a value is impossible; the message names the variable and what is allowed.
+        """
+        home = Path(environ.get("NAS_HOME") or Path.home() / ".nas").expanduser().absolute()
+        log = (environ.get("NAS_LOG") or "INFO").upper()
+        if log not in LOG_LEVELS:
+            raise SettingsError(f"NAS_LOG is {log!r}; it can be {', '.join(LOG_LEVELS)}")
+        return cls(
+            home=home,
+            database_url=_database(environ.get("NAS_DATABASE_URL") or f"sqlite:///{home / 'nas.db'}"),
+            artifacts_url=environ.get("NAS_ARTIFACTS_URL") or str(home / "artifacts"),
+            lease_s=_seconds("NAS_LEASE_SECONDS", environ.get("NAS_LEASE_SECONDS") or "30"),
+            log=log,
+        )
+
+    def to_environ(self) -> dict[str, str]:
+        """The variables that make another process read the same settings."""
+        return {
+            "NAS_HOME": str(self.home),
+            "NAS_DATABASE_URL": self.database_url,
+            "NAS_ARTIFACTS_URL": self.artifacts_url,
+            "NAS_LEASE_SECONDS": str(self.lease_s),
+            "NAS_LOG": self.log,
+        }
+
+    def log_to_stderr(self) -> None:
+        """Sets logging up for a process."""
+        logging.basicConfig(level=self.log, format="%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s")
+        for chatty in ("alembic", "httpx", "optuna", "onnxscript", "torch.onnx"):
+            logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(self.log)))
+
+
+def _database(url: str) -> str:
+    """Names the driver where a URL leaves it open; only SQLite and PostgreSQL are supported."""
+    for given, driver in (("postgres://", "postgresql+psycopg://"), ("postgresql://", "postgresql+psycopg://")):
+        if url.startswith(given):
+            return driver + url.removeprefix(given)
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        scheme = url.split("://", maxsplit=1)[0]
+        raise SettingsError(
+            f"NAS_DATABASE_URL starts with {scheme!r}; it can be sqlite:////path/nas.db or postgresql://user@host/name"
+        )
+    return url
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = float("nan")
+    if not 1 <= seconds <= 86_400:  # noqa: PLR2004 - a second to a day; NaN fails too
+        raise SettingsError(f"{name} is {text!r}; it has to be a number of seconds from 1 to 86400")
+    return seconds

@@ -1,0 +1,105 @@
+"""One form for all cells that are the same up to the names of their nodes.
+
+Two cells are isomorphic if renumbering the computed nodes turns one into the other; the order of a node's edges, and
+the order of `concat` (which only permutes channels), do not count. A `none` edge gives zeros wherever it comes from,
+so its source does not count either.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import permutations, product
+from typing import TypeAlias
+
+from nas.space.genotype import INPUTS, Cell
+
+CanonicalCell: TypeAlias = tuple[tuple[tuple[tuple[str, int], ...], int], ...]
+"""For each node, in canonical order: its sorted (operation, source) edges, and how often it stands in the output."""
+
+
+def canonical(cell: Cell) -> tuple[CanonicalCell, tuple[int, int]]:
+    """The smallest description over all orders of the nodes that keep a colouring invariant; exact, not a heuristic.
+
+    Returns:
+        The nodes in canonical order, and how often each of the two inputs stands in the output.
+    """
+    colours = _refine(cell)
+    classes: dict[int, list[int]] = {}
+    for node, colour in enumerate(colours):
+        classes.setdefault(colour, []).append(node)
+    groups = [classes[colour] for colour in sorted(classes)]
+    outputs = Counter(cell.concat)
+    best = min(_describe(cell, order, outputs) for order in _orders(cell, groups))
+    return best, (outputs[0], outputs[1])
+
+
+def _refine(cell: Cell) -> list[int]:
+    """Colours nodes by what they compute and what uses them until nothing more can be told apart (Weisfeiler-Leman)."""
+    outputs = Counter(cell.concat)
+    colours = [0] * len(cell.nodes)
+    while True:
+        consumers: list[list[tuple[str, int]]] = [[] for _ in cell.nodes]
+        for node, edges in enumerate(cell.nodes):
+            for edge in edges:
+                if edge.op != "none" and edge.source >= INPUTS:
+                    consumers[edge.source - INPUTS].append((edge.op, colours[node]))
+        signatures = [
+            (
+                colours[node],
+                outputs[node + INPUTS],
+                tuple(sorted((edge.op, _colour(edge.source, colours, edge.op)) for edge in edges)),
+                tuple(sorted(consumers[node])),
+            )
+            for node, edges in enumerate(cell.nodes)
+        ]
+        rank = {signature: index for index, signature in enumerate(sorted(set(signatures)))}
+        refined = [rank[signature] for signature in signatures]
+        if len(rank) == len(set(colours)):
+            return refined
+        colours = refined
+
+
+def _colour(source: int, colours: Sequence[int], op: str) -> int:
+    if op == "none":
+        return -3
+    return source - INPUTS if source < INPUTS else colours[source - INPUTS]
+
+
+def _orders(cell: Cell, groups: list[list[int]]) -> Iterator[tuple[int, ...]]:
+    """Every order of the nodes that keeps the groups apart; twins are interchangeable, so one order of them is enough."""
+    choices = [[tuple(group)] if _twins(cell, group) else list(permutations(group)) for group in groups]
+    for choice in product(*choices):
+        yield tuple(node for group in choice for node in group)
+
+
+def _twins(cell: Cell, group: list[int]) -> bool:
+    """Whether the nodes have the very same sources and users, so that swapping two of them changes nothing."""
+
+    def neighbours(node: int) -> object:
+        edges = Counter((edge.op, -1 if edge.op == "none" else edge.source) for edge in cell.nodes[node])
+        users = Counter(
+            (user, edge.op)
+            for user, into in enumerate(cell.nodes)
+            for edge in into
+            if edge.source == node + INPUTS and edge.op != "none"
+        )
+        return edges, users
+
+    first = neighbours(group[0])
+    return all(neighbours(node) == first for node in group[1:])
+
+
+def _describe(cell: Cell, order: tuple[int, ...], outputs: Counter[int]) -> CanonicalCell:
+    position = {node: index for index, node in enumerate(order)}
+
+    def source(index: int, op: str) -> int:
+        if op == "none":
+            return -1
+        return index if index < INPUTS else INPUTS + position[index - INPUTS]
+
+    return tuple(
+        (
+            tuple(sorted((edge.op, source(edge.source, edge.op)) for edge in cell.nodes[node])),
+            outputs[node + INPUTS],
+        )
+        for node in order
+    )
