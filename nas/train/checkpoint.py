@@ -45,12 +45,12 @@ class Checkpoint:
         network.load_state_dict(self.network)
         optimizer.load_state_dict(optimizer.state_dict() | {"state": self.optimizer})
 
-    def to_bytes(self) -> bytes:
-        """As a safetensors file."""
+    def to_bytes(self, tag: str = "") -> bytes:
+        """As a safetensors file; `tag` makes the files of two trainings differ that are in the same state."""
         tensors = {_NETWORK + name: tensor.contiguous() for name, tensor in self.network.items()}
         for index, values in self.optimizer.items():
             tensors |= {f"{_OPTIMIZER}{index}.{name}": tensor.contiguous() for name, tensor in values.items()}
-        return save(tensors, metadata={"checkpoint": json.dumps({"epoch": self.epoch})})
+        return save(tensors, metadata={"checkpoint": json.dumps({"epoch": self.epoch, "tag": tag})})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,21 +14,10 @@ from nas.data.tensors import Batchable, Normalise, random_shift
 from nas.errors import Diverged, Stopped
 from nas.seeds import derive
 from nas.train.checkpoint import Checkpoint
+from nas.train.epoch import EpochResult
 from nas.train.recipe import Recipe
 
 EVALUATION_BATCH = 512
-
-
-@dataclass(frozen=True, slots=True)
-class EpochResult:
-    """What one epoch showed. Losses are means of the cross entropy, accuracy a share, `epoch` counts from 1."""
-
-    epoch: int
-    train_loss: float
-    validation_loss: float
-    validation_accuracy: float
-    lr: float
-    seconds: float
 
 
 OnEpoch = Callable[[EpochResult, Callable[[], Checkpoint]], bool]

@@ -22,14 +22,19 @@ class Recipe:
     """
 
     epochs: int
-    batch_size: int = 64
+    batch_size: int = 96
     lr: float = 0.1
     warmup: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
     clip_norm: float = 5.0
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.1
     shift: int = 1
+
+    @classmethod
+    def for_images(cls, side: int, *, epochs: int) -> Self:
+        """The default recipe for images of that side: they are shifted by up to an eighth of it."""
+        return cls(epochs=epochs, shift=max(1, side // 8))
 
     def learning_rate(self, step: int, steps: int) -> float:
         """Learning rate of step 0 ≤ `step` < `steps`: linear warm-up, then half a cosine (Loshchilov, Hutter 2017)."""

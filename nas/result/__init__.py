@@ -1,0 +1,1 @@
+"""What a finished job is: finalists, controls, verdict, package."""

@@ -1,0 +1,85 @@
+"""What the winner is measured against: random networks of its size, and a hand-designed one."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.model import params_of
+from nas.space import Candidate, CellSpace, ResidualNet
+
+WINDOW = 0.25
+"""Controls have the winner's parameters within this share."""
+
+DRAWS = 400
+"""Random candidates that are looked at before controls outside the window are taken."""
+
+NARROWEST = 10
+"""The reference is as deep as leaves its first stage this many channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A candidate with its number of parameters."""
+
+    candidate: Candidate
+    params: int
+
+
+def find_controls(
+    space: CellSpace, *, params: int, count: int, exclude: Set[str], in_channels: int, classes: int, seed: int
+) -> list[Sized]:
+    """Random candidates of the space within WINDOW of `params`; the nearest ones where the space holds too few.
+
+    Args:
+        space: to draw from, uniformly.
+        params: the winner's parameters.
+        count: how many to find; fewer come back only if the space has no more.
+        exclude: digests that are no control: the winner's.
+        in_channels, classes: of the data set.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    seen = set(exclude)
+    near: list[Sized] = []
+    far: list[Sized] = []
+    for _ in range(DRAWS):
+        candidate = space.sample(rng)
+        digest = space.digest(candidate)
+        if digest in seen:
+            continue
+        seen.add(digest)
+        size = params_of(
+            candidate, channels=space.channels, cells=space.cells, in_channels=in_channels, classes=classes
+        )
+        within = abs(size - params) <= WINDOW * params
+        (near if within else far).append(Sized(candidate, size))
+        if len(near) == count:
+            return near
+    far.sort(key=lambda sized: abs(sized.params - params))
+    return (near + far)[:count]
+
+
+def find_reference(*, params: int, in_channels: int, classes: int) -> Sized:
+    """The plain residual network whose parameters come nearest to `params` at a sensible depth."""
+    nearest = Sized(Candidate(ResidualNet(1, 1)), 0)
+    for blocks in (3, 2, 1):
+        nearest = _nearest(params, blocks, in_channels, classes)
+        shape = nearest.candidate.architecture
+        if isinstance(shape, ResidualNet) and shape.width >= NARROWEST:
+            break
+    return nearest
+
+
+def _nearest(params: int, blocks: int, in_channels: int, classes: int) -> Sized:
+    def sized(width: int) -> Sized:
+        candidate = Candidate(ResidualNet(width, blocks))
+        return Sized(candidate, params_of(candidate, channels=0, cells=0, in_channels=in_channels, classes=classes))
+
+    low, high = 1, 2
+    while sized(high).params < params:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if sized(middle).params < params else (low, middle)
+    return min(sized(low), sized(high), key=lambda found: abs(found.params - params))

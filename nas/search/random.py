@@ -1,0 +1,16 @@
+"""Random search: the baseline that every strategy has to beat (Li, Talwalkar 2019)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas.search.strategy import Observation
+from nas.space import Candidate, Space
+
+
+class RandomSearch:
+    """Draws candidates uniformly, whatever the history says."""
+
+    def propose(self, space: Space, history: Sequence[Observation], seed: int) -> Candidate:
+        """See Strategy."""
+        return space.sample(np.random.default_rng(seed))

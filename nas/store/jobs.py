@@ -1,0 +1,242 @@
+"""Jobs: created, listed, moved from phase to phase, ended."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, exists, or_, select
+from sqlalchemy.orm import Session
+
+from nas.errors import NotFound
+from nas.space import Candidate
+from nas.spec import JobSpec
+from nas.store import trials
+from nas.store.artifacts import Stored
+from nas.store.session import now
+from nas.store.states import ACTIVE_TRIAL, JobState, Phase, TrialState, advance
+from nas.store.tables import Dataset, Job, Tally, Trial
+
+
+def create(session: Session, spec: JobSpec, dataset: Dataset) -> Job:
+    """Adds a queued job; the spec is stored with every default filled in."""
+    job = Job(
+        id=secrets.token_hex(6),
+        name=spec.name,
+        state=JobState.QUEUED,
+        spec=spec.model_dump(mode="json"),
+        dataset_id=dataset.id,
+        parallel=spec.budget.parallel,
+        trials_planned=spec.budget.trials,
+        created_at=now(session),
+    )
+    session.add(job)
+    session.flush()
+    session.add_all(Tally(job_id=job.id, phase=phase, state=state, count=0) for phase in Phase for state in TrialState)
+    return job
+
+
+def get(session: Session, job_id: str) -> Job:
+    """The job of that id. Raises NotFound."""
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFound(f"there is no job {job_id!r}; GET /v1/jobs lists them")
+    return job
+
+
+def page(session: Session, limit: int, after: str | None) -> Sequence[Job]:
+    """Jobs, newest first, after the job of that id. Raises NotFound."""
+    query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
+    if after is not None:
+        last = get(session, after)
+        older = and_(Job.created_at == last.created_at, Job.id < last.id)
+        query = query.where(or_(Job.created_at < last.created_at, older))
+    return session.scalars(query).all()
+
+
+def cancel(session: Session, job_id: str) -> Job:
+    """Cancels a job and what is left of it; a second time changes nothing. Raises NotFound, IllegalTransition."""
+    job = session.get(Job, job_id, with_for_update=True)
+    if job is None:
+        raise NotFound(f"there is no job {job_id!r}; GET /v1/jobs lists them")
+    if job.state != JobState.CANCELLED:
+        advance(job, JobState.CANCELLED)
+        job.reason = "cancelled by the user"
+        job.finished_at = now(session)
+        trials.cancel_all(session, job)
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class NewTrial:
+    """A trial of the phases after the search."""
+
+    phase: Phase
+    epochs: int
+    candidate: Candidate | None = None
+    digest: str | None = None
+    seed_index: int = 0
+    params: int | None = None
+    macs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """A job with nothing left to run in its phase: whoever sees it moves the job on.
+
+    Attributes:
+        next_number: of the job when it was seen; a job that has moved since has another one.
+    """
+
+    job_id: str
+    state: JobState
+    next_number: int
+    spec: JobSpec
+    dataset_id: int
+    finals: tuple["FinalTrial", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinalTrial:
+    """A trial that the phases after the search choose among."""
+
+    trial_id: int
+    number: int
+    phase: Phase
+    state: TrialState
+    candidate: Candidate | None
+    digest: str | None
+    seed_index: int
+    accuracy: float | None
+    params: int | None
+    macs: int | None
+
+
+def standstill(session: Session) -> Standstill | None:
+    """A job that waits to be moved on: nothing is queued or running, and the search may add no more."""
+    busy = exists().where(Tally.job_id == Job.id, Tally.state.in_(ACTIVE_TRIAL), Tally.count > 0)
+    job = session.scalars(
+        select(Job)
+        .where(
+            or_(
+                and_(Job.state == JobState.RUNNING, Job.next_number >= Job.trials_planned),
+                Job.state == JobState.FINALIZING,
+            ),
+            ~busy,
+        )
+        .order_by(Job.created_at)
+        .limit(1)
+    ).first()
+    if job is None:
+        return None
+    after_search = finals(session, job.id)
+    return Standstill(
+        job.id, job.state, job.next_number, JobSpec.model_validate(job.spec), job.dataset_id, tuple(after_search)
+    )
+
+
+def finals(session: Session, job_id: str) -> list[FinalTrial]:
+    """All trials of the phases after the search, by number."""
+    return _finals(session, select(Trial).where(Trial.job_id == job_id, Trial.phase != Phase.SEARCH))
+
+
+def best_searched(session: Session, job_id: str, limit: int) -> list[FinalTrial]:
+    """The best search trials, by validation accuracy; those stopped early only if none was trained to the end."""
+    for state in (TrialState.COMPLETE, TrialState.PRUNED):
+        found = _finals(
+            session,
+            select(Trial)
+            .where(
+                Trial.job_id == job_id,
+                Trial.phase == Phase.SEARCH,
+                Trial.state == state,
+                Trial.accuracy.is_not(None),
+                Trial.digest.is_not(None),
+            )
+            .order_by(Trial.accuracy.desc())
+            .limit(limit),
+        )
+        if found:
+            return found
+    return []
+
+
+def go_on(session: Session, seen: Standstill, rows: Sequence[NewTrial], note: str | None = None) -> bool:
+    """Adds the trials of the next phase, once, whoever saw the standstill; whether it was this call that did."""
+    job = session.get_one(Job, seen.job_id, with_for_update=True, populate_existing=True)
+    if (job.state, job.next_number) != (seen.state, seen.next_number):
+        return False
+    if job.state == JobState.RUNNING:
+        advance(job, JobState.FINALIZING)
+    if note:
+        job.note = f"{job.note}; {note}" if job.note else note
+    for row in rows:
+        trials.add(
+            session,
+            job,
+            row.phase,
+            epochs=row.epochs,
+            candidate=row.candidate,
+            digest=row.digest,
+            seed_index=row.seed_index,
+            params=row.params,
+            macs=row.macs,
+        )
+    return True
+
+
+def fail(session: Session, seen: Standstill, reason: str) -> None:
+    """Fails a job at a standstill, unless it has moved since."""
+    job = session.get_one(Job, seen.job_id, with_for_update=True, populate_existing=True)
+    if (job.state, job.next_number) == (seen.state, seen.next_number):
+        trials.fail(session, job, reason)
+
+
+def close_search(session: Session, job_id: str, note: str) -> None:
+    """Ends a search before its budget is spent: no further trial is added."""
+    job = session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
+    if job.state == JobState.RUNNING and job.trials_planned > job.next_number:
+        job.trials_planned = job.next_number
+        job.note = note
+
+
+def succeed(
+    session: Session, claim: trials.Claim, verdict: dict[str, Any], package: Stored, winner_digest: str
+) -> None:
+    """Ends the report trial and its job, with the verdict and the verified package. Raises LeaseLost."""
+    job = session.get_one(Job, claim.job_id, with_for_update=True, populate_existing=True)
+    trials.attach(session, claim, "package", package)
+    trials.finish(session, claim, TrialState.COMPLETE)
+    advance(job, JobState.SUCCEEDED)
+    job.verdict = verdict
+    job.finished_at = now(session)
+    job.best_trial = session.scalars(
+        select(Trial.number).where(
+            Trial.job_id == job.id, Trial.phase == Phase.SEARCH, Trial.digest == winner_digest
+        )
+    ).one()
+
+
+def drop(session: Session, claim: trials.Claim, note: str) -> None:
+    """Gives a reserved number up because the space holds no further candidate, and ends the search. Raises LeaseLost."""
+    trials.finish(session, claim, TrialState.CANCELLED, error=note)
+    close_search(session, claim.job_id, note)
+
+
+def _finals(session: Session, query: Any) -> list[FinalTrial]:
+    return [
+        FinalTrial(
+            trial.id,
+            trial.number,
+            trial.phase,
+            trial.state,
+            Candidate.from_json(trial.candidate) if trial.candidate else None,
+            trial.digest,
+            trial.seed_index,
+            trial.accuracy,
+            trial.params,
+            trial.macs,
+        )
+        for trial in session.scalars(query.order_by(Trial.number))
+    ]
+

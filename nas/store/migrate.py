@@ -1,0 +1,35 @@
+"""Brings a database to the schema of nas.store.tables, by Alembic."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from nas.store.session import Store
+
+_LOCK = 7_202_611
+
+
+def configuration(connection: Connection | None = None) -> Config:
+    """Alembic's configuration, without a file: the scripts are part of the package."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def head() -> str:
+    """The newest schema version that this code knows."""
+    found = ScriptDirectory.from_config(configuration()).get_current_head()
+    assert found is not None  # noqa: S101 - the package has migrations
+    return found
+
+
+def migrate(store: Store) -> None:
+    """Upgrades the database to the newest schema in one transaction; processes that start together wait in line."""
+    with store.write() as session:
+        if not store.is_sqlite:  # SQLite's write transaction is a lock already
+            session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        command.upgrade(configuration(session.connection()), "head")

@@ -1,0 +1,92 @@
+"""The states of jobs and trials, and the only way from one to another."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from nas.errors import IllegalTransition
+
+if TYPE_CHECKING:
+    from nas.store.tables import Job
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINALIZING = "finalizing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TrialState(StrEnum):
+    """Where a trial stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    INFEASIBLE = "infeasible"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Phase(StrEnum):
+    """What a trial is for. All phases are claimed, leased and lost in the same way."""
+
+    SEARCH = "search"
+    FINALIST = "finalist"
+    CONTROL = "control"
+    REFERENCE = "reference"
+    REPORT = "report"
+
+
+class Reason(StrEnum):
+    """Why a trial ended without a full result; each has its own policy in nas.store.trials and worker.step."""
+
+    LOST = "lost"
+    DIVERGED = "diverged"
+    ERROR = "error"
+    RUNG = "rung"
+    BUDGET = "budget"
+
+
+JOB_NEXT: Final[dict[JobState, frozenset[JobState]]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}),
+    JobState.RUNNING: frozenset({JobState.FINALIZING, JobState.FAILED, JobState.CANCELLED}),
+    JobState.FINALIZING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+TRIAL_NEXT: Final[dict[TrialState, frozenset[TrialState]]] = {
+    TrialState.QUEUED: frozenset({TrialState.RUNNING, TrialState.CANCELLED}),
+    TrialState.RUNNING: frozenset(
+        {
+            TrialState.QUEUED,  # handed back, or its worker was lost
+            TrialState.COMPLETE,
+            TrialState.PRUNED,
+            TrialState.INFEASIBLE,
+            TrialState.FAILED,
+            TrialState.CANCELLED,
+        }
+    ),
+    TrialState.COMPLETE: frozenset(),
+    TrialState.PRUNED: frozenset(),
+    TrialState.INFEASIBLE: frozenset(),
+    TrialState.FAILED: frozenset(),
+    TrialState.CANCELLED: frozenset(),
+}
+
+ACTIVE_JOB: Final = tuple(state for state, following in JOB_NEXT.items() if following)
+ACTIVE_TRIAL: Final = tuple(state for state, following in TRIAL_NEXT.items() if following)
+FINISHED_TRIAL: Final = tuple(state for state, following in TRIAL_NEXT.items() if not following)
+
+
+def advance(job: "Job", to: JobState) -> None:
+    """Moves a job along JOB_NEXT; the only place that assigns job.state. Raises IllegalTransition."""
+    if to not in JOB_NEXT[job.state]:
+        raise IllegalTransition(f"job {job.id}", job.state, to)
+    job.state = to

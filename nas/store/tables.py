@@ -1,0 +1,209 @@
+"""The tables. The rows of `trials` are the only record of a search."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from nas.store.states import JobState, Phase, TrialState
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC times, also in SQLite, which stores none of the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database, as UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """From the database, as UTC."""
+        if value is None:
+            return None
+        assert isinstance(value, datetime)  # noqa: S101 - what the dialects return for a DateTime
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class EnumText(TypeDecorator[Any]):
+    """A StrEnum as plain text, so that a new member needs no migration."""
+
+    impl = String(16)
+    cache_ok = True
+
+    def __init__(self, enum: type[JobState] | type[TrialState] | type[Phase]) -> None:
+        super().__init__()
+        self.enum = enum
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """To the database."""
+        return None if value is None else str(self.enum(value))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """From the database."""
+        return None if value is None else self.enum(value)
+
+
+class Base(DeclarativeBase):
+    """The declarative base; constraints are named so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own convention
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        JobState: EnumText(JobState),
+        TrialState: EnumText(TrialState),
+        Phase: EnumText(Phase),
+    }
+
+
+class Dataset(Base):
+    """A data set: its content is the artifact `sha256`."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))
+    channels: Mapped[int]
+    height: Mapped[int]
+    width: Mapped[int]
+    train: Mapped[int]
+    validation: Mapped[int]
+    test: Mapped[int]
+    classes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+
+
+class Job(Base):
+    """A search job. Counters here and in `tallies` keep the dashboard's cost independent of the number of trials."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "state", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(200))
+    state: Mapped[JobState]
+    reason: Mapped[str | None] = mapped_column(Text)
+    spec: Mapped[dict[str, Any]]
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
+    parallel: Mapped[int | None]
+    trials_planned: Mapped[int]
+    next_number: Mapped[int] = mapped_column(default=0)
+    search_epochs: Mapped[int] = mapped_column(default=0)
+    final_epochs: Mapped[int] = mapped_column(default=0)
+    train_seconds: Mapped[float] = mapped_column(default=0.0)
+    failures_in_row: Mapped[int] = mapped_column(default=0)
+    best_trial: Mapped[int | None]  # number of the incumbent
+    best_accuracy: Mapped[float | None]
+    verdict: Mapped[dict[str, Any] | None]
+    note: Mapped[str | None] = mapped_column(Text)  # what a reader should know that is no failure
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Trial(Base):
+    """One unit of work under a lease. A row without a candidate is a number reserved for one."""
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        UniqueConstraint("job_id", "phase", "digest", "seed_index"),
+        Index(None, "state", "lease_until"),
+        Index(None, "job_id", "state"),
+        Index(None, "job_id", "phase", "accuracy"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    number: Mapped[int]
+    phase: Mapped[Phase]
+    state: Mapped[TrialState]
+    reason: Mapped[str | None] = mapped_column(String(200))
+    error: Mapped[str | None] = mapped_column(Text)
+    candidate: Mapped[dict[str, Any] | None]
+    digest: Mapped[str | None] = mapped_column(String(64))
+    seed_index: Mapped[int] = mapped_column(default=0)
+    epochs: Mapped[int]
+    epoch: Mapped[int] = mapped_column(default=0)
+    accuracy: Mapped[float | None]
+    params: Mapped[int | None]
+    macs: Mapped[int | None]
+    owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[datetime | None]
+    attempt: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[int] = mapped_column(default=0)  # in a row, without a new epoch between them
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Epoch(Base):
+    """What one epoch of a trial showed; written once, in the transaction that stores its checkpoint."""
+
+    __tablename__ = "epochs"
+
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    train_loss: Mapped[float]
+    validation_loss: Mapped[float]
+    validation_accuracy: Mapped[float]
+    lr: Mapped[float]
+    seconds: Mapped[float]
+
+
+class Incumbent(Base):
+    """A trial that was the best so far when it ended."""
+
+    __tablename__ = "incumbents"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    at_s: Mapped[float]
+    accuracy: Mapped[float]
+
+
+class Tally(Base):
+    """How many trials of a job's phase are in a state; nas.store.trials keeps it in step with every move."""
+
+    __tablename__ = "tallies"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    phase: Mapped[Phase] = mapped_column(primary_key=True)
+    state: Mapped[TrialState] = mapped_column(primary_key=True)
+    count: Mapped[int] = mapped_column(default=0)
+
+
+class Artifact(Base):
+    """A file that a trial left in the artifact store: its checkpoint, its weights, or the job's package."""
+
+    __tablename__ = "artifacts"
+
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    size_bytes: Mapped[int]
+    created_at: Mapped[datetime]
+
+
+class Worker(Base):
+    """A worker process that is alive as of `seen_at`."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    device: Mapped[str] = mapped_column(String(100))
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]

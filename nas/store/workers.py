@@ -1,0 +1,32 @@
+"""Which workers are alive."""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from nas.store.session import now
+from nas.store.tables import Worker
+
+
+def register(session: Session, worker: str, device: str) -> None:
+    """Announces a worker, and forgets those that vanished a day ago."""
+    moment = now(session)
+    session.execute(delete(Worker).where(Worker.seen_at < moment - timedelta(days=1)))
+    session.add(Worker(id=worker, device=device, started_at=moment, seen_at=moment))
+
+
+def seen(session: Session, worker: str) -> None:
+    """Notes that a worker is alive."""
+    session.execute(update(Worker).where(Worker.id == worker).values(seen_at=now(session)))
+
+
+def unregister(session: Session, worker: str) -> None:
+    """Forgets a worker that stops."""
+    session.execute(delete(Worker).where(Worker.id == worker))
+
+
+def alive(session: Session, lease_s: float) -> list[Worker]:
+    """The workers that were seen within a lease."""
+    since = now(session) - timedelta(seconds=lease_s)
+    return list(session.scalars(select(Worker).where(Worker.seen_at >= since).order_by(Worker.id)))

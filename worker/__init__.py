@@ -1,0 +1,1 @@
+"""Workers: claim or propose a trial, evaluate it, record it."""

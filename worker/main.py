@@ -1,0 +1,90 @@
+"""A worker process: the loop and the signals."""
+
+import argparse
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+
+import torch
+from sqlalchemy.exc import DBAPIError
+
+from nas.errors import SettingsError
+from nas.settings import Settings
+from nas.store import workers
+from nas.store.artifacts import ArtifactStore
+from nas.store.migrate import migrate
+from nas.store.session import Store
+from worker.context import Context
+from worker.evaluate import choose_device
+from worker.lease import Heartbeat
+from worker.step import step
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.5
+"""How long a worker with nothing to do waits before it looks again, on average."""
+
+
+def work(settings: Settings, device: torch.device, stop: threading.Event) -> None:
+    """Does steps until asked to stop; the trial at hand is then given back."""
+    torch.set_num_threads(1)  # two processes of one thread train more than one process of two
+    store = Store(settings.database_url)
+    migrate(store)
+    worker = f"{socket.gethostname()[:40]}-{os.getpid()}"
+    with store.write() as session:
+        workers.unregister(session, worker)  # a predecessor with our process id
+        workers.register(session, worker, str(device))
+    log.info("worker %s on %s, database %s", worker, device, store.engine.url.render_as_string(hide_password=True))
+    with Heartbeat(store, worker, settings.lease_s) as heartbeat:
+        artifacts = ArtifactStore(settings.artifacts_url)
+        context = Context(store, artifacts, settings, worker, device, heartbeat, stop.is_set)
+        while not stop.is_set():
+            try:
+                busy = step(context)
+            except DBAPIError as error:
+                log.warning("the database does not answer (%s); trying again", error.orig)
+                busy = False
+            if not busy:
+                stop.wait(IDLE_S * random.uniform(0.5, 1.5))
+    with store.write() as session:
+        workers.unregister(session, worker)
+    store.close()
+    log.info("worker %s has stopped", worker)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m worker.main [--device auto|cpu|cuda] [--with-parent]`; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="nas worker", description=main.__doc__)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--with-parent", action="store_true", help="stop when standard input closes")
+    options = parser.parse_args(arguments)
+    try:
+        settings = Settings.read(os.environ)
+        device = choose_device(options.device)
+    except (SettingsError, ValueError) as error:
+        sys.stderr.write(f"nas worker: {error}\n")
+        return 2
+    settings.log_to_stderr()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    if options.with_parent:
+        # The parent holds the other end of the pipe: however it dies, the pipe closes, and no worker outlives it.
+        threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+    work(settings, device, stop)
+    return 0
+
+
+def _stop_at_end_of_input(stop: threading.Event) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
