@@ -1,7 +1,7 @@
 """Neural architecture search that ends with a trained, verified model.
 
-    nas.build("DARTS_V2", channels=36, cells=20, in_channels=3, classes=10)   a published network, untrained
-    nas.load("model.zip")                                                     the network that a job ended with
+nas.build("DARTS_V2", channels=36, cells=20, in_channels=3, classes=10)   a published network, untrained
+nas.load("model.zip")                                                     the network that a job ended with
 """
 
 from pathlib import Path
@@ -27,9 +27,7 @@ def build(
     from nas.model import build_network  # torch is loaded where a network is wanted, not where a name is
 
     found = known(genotype) if isinstance(genotype, str) else genotype
-    return build_network(
-        Candidate(found), channels=channels, cells=cells, in_channels=in_channels, classes=classes
-    )
+    return build_network(Candidate(found), channels=channels, cells=cells, in_channels=in_channels, classes=classes)
 
 
 def load(path: str | Path) -> "Classifier":

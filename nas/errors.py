@@ -1,18 +1,18 @@
 """The exception tree. A class says what its catcher must do; a message names the value at fault and the mend.
 
-    NasError
-    ├── UserError            tell the user: the request, not the service, has to change
-    │   ├── InvalidInput         the field `field` has an impossible value; carries what is allowed
-    │   │   └── GenotypeError        a genotype that describes no network
-    │   ├── NotFound             nothing has that name or id
-    │   ├── NotReady             ask again later; the message says what it waits for
-    │   ├── IllegalTransition    the job or trial is in a state that does not allow this
-    │   └── SettingsError        an environment variable or flag has to change before the program can start
-    ├── LeaseLost            another worker owns the trial now: stop, write nothing
-    ├── Stopped              the worker was asked to stop: hand the trial back
-    ├── Diverged             the loss is not finite: record the architecture as a bad one, go on
-    ├── SpaceExhausted       every candidate has been tried: end the search with what there is
-    └── VerificationFailed   the exported model does not score what was reported: do not publish it
+NasError
+├── UserError            tell the user: the request, not the service, has to change
+│   ├── InvalidInput         the field `field` has an impossible value; carries what is allowed
+│   │   └── GenotypeError        a genotype that describes no network
+│   ├── NotFound             nothing has that name or id
+│   ├── NotReady             ask again later; the message says what it waits for
+│   ├── IllegalTransition    the job or trial is in a state that does not allow this
+│   └── SettingsError        an environment variable or flag has to change before the program can start
+├── LeaseLost            another worker owns the trial now: stop, write nothing
+├── Stopped              the worker was asked to stop: hand the trial back
+├── Diverged             the loss is not finite: record the architecture as a bad one, go on
+├── SpaceExhausted       every candidate has been tried: end the search with what there is
+└── VerificationFailed   the exported model does not score what was reported: do not publish it
 """
 
 

@@ -62,7 +62,7 @@ class Settings:
     def log_to_stderr(self) -> None:
         """Sets logging up for a process."""
         logging.basicConfig(level=self.log, format="%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s")
-        for chatty in ("alembic", "httpx", "optuna", "onnxscript", "torch.onnx"):
+        for chatty in ("alembic", "httpx", "onnx_ir", "onnxscript", "optuna", "torch.onnx"):
             logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(self.log)))
 
 
@@ -84,6 +84,6 @@ def _seconds(name: str, text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = float("nan")
-    if not 1 <= seconds <= 86_400:  # noqa: PLR2004 - a second to a day; NaN fails too
+    if not 1 <= seconds <= 86_400:
         raise SettingsError(f"{name} is {text!r}; it has to be a number of seconds from 1 to 86400")
     return seconds

@@ -63,9 +63,14 @@ class BudgetSpec(_Model):
     trials: int = Field(24, ge=1, le=100_000, description="architectures to try")
     epochs: int = Field(8, ge=1, le=1_000, description="epochs of a trial that is not stopped early")
     seconds: float | None = Field(
-        None, gt=0, le=31_536_000, description="wall clock of the search, without the retraining after it; null: no limit"
+        None,
+        gt=0,
+        le=31_536_000,
+        description="wall clock of the search, without the retraining after it; null: no limit",
     )
-    parallel: int | None = Field(None, ge=1, le=10_000, description="trials at once; null: as many as there are workers")
+    parallel: int | None = Field(
+        None, ge=1, le=10_000, description="trials at once; null: as many as there are workers"
+    )
 
 
 class FinalSpec(_Model):

@@ -3,11 +3,10 @@
 import logging
 from collections.abc import Sequence
 
-from nas.model import cost_of, params_of
-from nas.result.controls import Sized, find_controls, find_reference
+from nas.model import cost_of
+from nas.result.controls import find_controls, find_reference
 from nas.result.report import About, Retrained, choose_winner, make_report
 from nas.seeds import derive
-from nas.space import Candidate
 from nas.store import jobs, trials
 from nas.store.jobs import FinalTrial, NewTrial, Standstill
 from nas.store.states import JobState, Phase, TrialState

@@ -68,7 +68,7 @@ def run(context: Context, claim: Claim) -> None:
 
 
 def _fail(context: Context, claim: Claim, reason: Reason, error: str) -> None:
-    """A search can do without a trial that failed; a job cannot do without its later phases, so they are tried again."""
+    """A search can do without a failed trial; a job cannot do without its later phases, so they are tried again."""
 
     def record(session: Session) -> None:
         again = reason == Reason.ERROR and claim.phase != Phase.SEARCH and trials.retry(session, claim, error)

@@ -73,7 +73,7 @@ def train(context: Context, claim: Claim) -> None:
 
 
 def propose(context: Context, claim: Claim, data: ImageSet) -> Candidate:
-    """Chooses what a reserved trial trains, outside any transaction, and writes it. Raises SpaceExhausted, LeaseLost."""
+    """Chooses what a reserved trial trains, outside any transaction. Raises SpaceExhausted, LeaseLost."""
     space = claim.spec.space.space()
     history = context.history(claim.job_id)
     taken = {space.digest(observation.candidate) for observation in history}

@@ -89,9 +89,11 @@ def split_images(
         InvalidInput: labels out of range, or a class too small to stand in every split.
     """
     if len(labels) != len(images) or labels.min(initial=0) < 0 or labels.max(initial=0) >= len(classes):
-        raise InvalidInput("labels", labels.shape, f"one label in 0..{len(classes) - 1} for each of {len(images)} images")
+        raise InvalidInput(
+            "labels", labels.shape, f"one label in 0..{len(classes) - 1} for each of {len(images)} images"
+        )
     counts = np.bincount(labels, minlength=len(classes))
-    if len(classes) < 2 or counts.min() < 5:  # noqa: PLR2004 - two classes; 5 × 20 % is one test image
+    if len(classes) < 2 or counts.min() < 5:
         smallest = classes[int(counts.argmin())] if classes else None
         raise InvalidInput("labels", smallest, "two or more classes, each of at least 5 images, can be split")
     rest, test = _divide(np.arange(len(labels)), labels, TEST_SHARE, seed)

@@ -34,6 +34,9 @@ class Batchable:
 class Normalise(nn.Module):
     """uint8 [N, C, H, W] → float32 with mean 0 and deviation 1 a channel, by statistics of the training split."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]) -> None:
         super().__init__()
         self.register_buffer("mean", mean.view(1, -1, 1, 1))
@@ -51,9 +54,7 @@ class Normalise(nn.Module):
         return (images.float() - self.mean) / self.std
 
 
-def random_shift(
-    images: Float[Tensor, "n c h w"], pixels: int, generator: torch.Generator
-) -> Float[Tensor, "n c h w"]:
+def random_shift(images: Float[Tensor, "n c h w"], pixels: int, generator: torch.Generator) -> Float[Tensor, "n c h w"]:
     """Pads by zeros and crops back at a random place, another one for each image (He et al. 2016, section 4.2).
 
     Args:
@@ -61,7 +62,7 @@ def random_shift(
         pixels: the furthest shift in each direction.
         generator: on the CPU, so that one seed gives one sequence on every device.
     """
-    count, channels, height, width = images.shape
+    count, _, height, width = images.shape
     offsets = torch.randint(0, 2 * pixels + 1, (2, count), generator=generator).to(images.device)
     rows = offsets[0, :, None] + torch.arange(height, device=images.device)
     columns = offsets[1, :, None] + torch.arange(width, device=images.device)

@@ -36,9 +36,7 @@ class CellModule(nn.Module):
         self.cell = cell
         self.out_channels = channels * len(cell.concat)
 
-    def forward(
-        self, s0: Float[Tensor, "n c0 h0 w0"], s1: Float[Tensor, "n c1 h1 w1"]
-    ) -> Float[Tensor, "n c_out h w"]:
+    def forward(self, s0: Float[Tensor, "n c0 h0 w0"], s1: Float[Tensor, "n c1 h1 w1"]) -> Float[Tensor, "n c_out h w"]:
         """See the class."""
         states: list[Tensor] = [self.pre0(s0), self.pre1(s1)]
         for edges, operations in zip(self.cell.nodes, self.nodes, strict=True):

@@ -45,12 +45,14 @@ class Depthwise(nn.Conv2d):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
         """See the class."""
-        count, channels, height, width = x.shape
+        _, channels, height, width = x.shape
         if not self.training or x.device.type != "cpu" or height * width > SMALL_MAP:
             return super().forward(x)
         kernel, stride, dilation = self.kernel_size[0], self.stride[0], self.dilation[0]
         matrices = self.weight.view(channels, -1) @ _shifts(kernel, stride, dilation, height, width)
-        out: Tensor = _PixelProduct.apply(x, matrices.view(channels, height * width, -1), stride)
+        out: Tensor = _PixelProduct.apply(  # type: ignore[no-untyped-call]
+            x, matrices.view(channels, height * width, -1), stride
+        )
         return out
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import accumulate, pairwise
+from operator import attrgetter
 from random import Random
 from statistics import fmean
 from typing import Final
@@ -21,25 +22,31 @@ from nas.space.genotype import INPUTS, Cell, Genotype
 
 COLOURS: Final = {
     "none": "#6b7280",
-    "skip_connect": "#047857",
-    "max_pool_3x3": "#1d4ed8",
-    "avg_pool_3x3": "#0e7490",
+    "skip_connect": "#0a8457",
+    "max_pool_3x3": "#1e40af",
+    "avg_pool_3x3": "#0277b5",
     "sep_conv_3x3": "#c2410c",
-    "sep_conv_5x5": "#be123c",
-    "sep_conv_7x7": "#7f1d1d",
-    "dil_conv_3x3": "#7c3aed",
-    "dil_conv_5x5": "#a21caf",
-    "conv_7x1_1x7": "#854d0e",
+    "sep_conv_5x5": "#be1240",
+    "sep_conv_7x7": "#6b0f2a",
+    "dil_conv_3x3": "#8440f5",
+    "dil_conv_5x5": "#7a1271",
+    "conv_7x1_1x7": "#4d4000",
 }
-"""Operation → colour of its edges and its name, in the order of the legend. All have a contrast above 4.5 on white."""
+"""Operation → colour of its edges and its name, in the order of the legend. All have a contrast above 4.5 on white; to
+the eye without red or green cones (Machado et al. 2009) any two still differ by 16 in CIELAB, mostly in lightness."""
 
 INK, GREY, PALE = "#1e293b", "#94a3b8", "#e2e8f0"
 SANS, MONO = "system-ui, 'Segoe UI', Helvetica, Arial, sans-serif", "ui-monospace, Menlo, Consolas, monospace"
+ARROW = (  # an arrowhead cannot inherit the colour of its path everywhere: one for each
+    '<marker id="to-{}" viewBox="0 0 10 10" refY="5" orient="auto" markerUnits="userSpaceOnUse" markerWidth="8" '
+    'markerHeight="8"><path d="M0 1 10 5 0 9z" fill="{}"/></marker>'
+)
 BOLD = 'font-weight="600" font-size'
 CHARACTER_PX = 6.7  # at the labels' 11 px, in the widest of the common monospace fonts
 NODE_PX, LABEL_PX, LANE_PX, GAP_PX, PORT_PX, ARROW_PX = 40, 18, 6, 6, 13, 8  # PORT: between the ends of edges at a node
 MARGIN_PX, HEADING_PX, SWATCH_PX, LEGEND_PX = 24, 40, 28, 150
 SWEEPS, STARTS, STARTS_BOXES = 12, 24, 6000  # a large cell gets fewer starting points, so as not to take seconds
+Y = attrgetter("y")
 NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -55,13 +62,8 @@ class _Box:
     right: list["_Box"] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wire:
-    """An edge, or with op "" a connection to the output; `boxes` are its source, its lanes and its target."""
-
-    op: str
-    name: str
-    boxes: list[_Box]
+_Wire = tuple[str, str, list[_Box]]
+"""An edge: its operation, "" for a connection to the output; what it is called; its source, its lanes, its target."""
 
 
 def cells_svg(genotype: Genotype, *, title: str) -> str:
@@ -87,10 +89,11 @@ def cells_svg(genotype: Genotype, *, title: str) -> str:
         swatch = f'<path d="M{x} {row:.1f}h{SWATCH_PX}" {_stroke(op)}/>'
         parts.append(f'<g class="legend">{swatch}{_label(op, x + SWATCH_PX + 14, row)}</g>')
     width, height = inner + 2 * MARGIN_PX, y + 20 * -(-len(ops) // columns) + MARGIN_PX
+    arrows = "".join(ARROW.format(op, COLOURS.get(op, GREY)) for op in (*ops, ""))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{SANS}" fill="{INK}"><title>{escape(title)}</title>'
-        f'<defs>{"".join(map(_arrow, [*ops, ""]))}</defs><rect width="100%" height="100%" fill="#fff"/>'
+        f'<defs>{arrows}</defs><rect width="100%" height="100%" fill="#fff"/>'
         f"{''.join(parts)}</svg>\n"
     )
 
@@ -98,7 +101,7 @@ def cells_svg(genotype: Genotype, *, title: str) -> str:
 def _cell_svg(cell: Cell) -> tuple[str, float, float]:
     """The drawing of one cell, its width and its height."""
     nodes, wires = _graph(cell)
-    boxes = [*nodes, *(lane for wire in wires for lane in wire.boxes[1:-1])]
+    boxes = [*nodes, *(lane for _, _, path in wires for lane in path[1:-1])]
     starts = range(max(1, min(STARTS, STARTS_BOXES // len(boxes))))
     columns = _layout(boxes, min(starts, key=lambda start: _cost(_layout(boxes, start))))
     sides, x = [], float(MARGIN_PX)
@@ -110,7 +113,7 @@ def _cell_svg(cell: Cell) -> tuple[str, float, float]:
     top = min(box.y - box.height / 2 for box in boxes)
     bottom = max(box.y + box.height / 2 for box in boxes)
     names = [*("c k−2", "c k−1"), *map(str, range(INPUTS, len(nodes) - 1)), "c k"]
-    drawn = [_wire_svg(wire, sides) for wire in sorted(wires, key=lambda wire: wire.op)]
+    drawn = [_wire_svg(wire, sides) for wire in wires]
     drawn += [_node_svg(node, name, sides[node.column][0]) for node, name in zip(nodes, names, strict=True)]
     group = f'<g transform="translate(0 {-top:.1f})">{"".join(drawn)}</g>'
     return group, sides[-1][1] + MARGIN_PX, bottom - top + MARGIN_PX
@@ -122,9 +125,10 @@ def _graph(cell: Cell) -> tuple[list[_Box], list[_Wire]]:
     for edges in cell.nodes:
         depth.append(1 + max(depth[edge.source] for edge in edges))
     nodes = [_Box(2 * level, NODE_PX) for level in (*depth, 1 + max(depth))]
-    ends = [(edge.op, edge.source, target) for target, edges in enumerate(cell.nodes, INPUTS) for edge in edges]
-    ends += [("", source, len(depth)) for source in cell.concat]
-    wires, labels = [], Counter[int]()
+    ends = [("", source, len(depth)) for source in cell.concat]
+    ends += [(edge.op, edge.source, target) for target, edges in enumerate(cell.nodes, INPUTS) for edge in edges]
+    wires: list[_Wire] = []
+    labels = Counter[int]()
     # Short edges first: they have no choice of where to put their label, long ones then fill up where there is room.
     for op, source, target in sorted(ends, key=lambda end: nodes[end[2]].column - nodes[end[1]].column):
         lanes = [_Box(column, LANE_PX) for column in range(nodes[source].column + 1, nodes[target].column)]
@@ -133,37 +137,36 @@ def _graph(cell: Cell) -> tuple[list[_Box], list[_Wire]]:
             lane = min(lanes[::2], key=lambda lane: labels[lane.column])
             lane.label, lane.height = op, LABEL_PX
             labels[lane.column] += 1
-        wires.append(_Wire(op, name, [nodes[source], *lanes, nodes[target]]))
-        for a, b in pairwise(wires[-1].boxes):
+        path = [nodes[source], *lanes, nodes[target]]
+        for a, b in pairwise(path):
             a.right.append(b)
             b.left.append(a)
+        wires.append((op, name, path))
     for node in nodes:
         node.height = GAP_PX + max(NODE_PX, PORT_PX * max(len(node.left), len(node.right)))
     return nodes, wires
 
 
 def _layout(boxes: Sequence[_Box], start: int) -> list[list[_Box]]:
-    """Sets y of every box, beginning from a random order, and orders its neighbours by it. Returns the columns."""
-    rng = Random(start)
+    """Sets y of every box and orders its neighbours by it; `start` is the seed of how ties are broken. The columns."""
     columns: list[list[_Box]] = [[] for _ in range(1 + max(box.column for box in boxes))]
-    for i, box in enumerate(boxes):
-        box.y = rng.uniform(-100, 100) if i >= INPUTS else i
-        columns[box.column].append(box)
-    for sweep in range(SWEEPS):  # to and fro, a box wishes to be level with what it is connected to in the last column
-        for column in columns[1:] if sweep % 2 == 0 else columns[-2::-1]:
-            for box in column:
-                box.y = fmean(other.y for other in (box.left if sweep % 2 == 0 else box.right) or [box])
-            if column is not columns[0]:  # the inputs keep their order, so that pictures are alike
-                column.sort(key=_y)
-            _place(column)
     for box in boxes:
-        box.left.sort(key=_y)
-        box.right.sort(key=_y)
-    for sweep in range(SWEEPS):  # the order stands, now straighten
-        for column in columns[::-1] if sweep % 2 == 0 else columns:
-            for box in column:
-                box.y = _level(box)
+        box.y = 0.0
+        columns[box.column].append(box)
+    rng = Random(start)
+    for column in columns[1:]:
+        rng.shuffle(column)
+    for sweep in range(2 * SWEEPS):  # to and fro
+        ordering, rightward = sweep < SWEEPS, sweep % 2 == 0
+        for column in columns if rightward else columns[::-1]:
+            for box in column:  # first be level with the column just left, to find an order; then straighten
+                box.y = fmean(map(Y, (box.left if rightward else box.right) or [box])) if ordering else _level(box)
+            if ordering and column is not columns[0]:  # the inputs keep their order, so that pictures are alike
+                column.sort(key=Y)
             _place(column)
+        for box in boxes:
+            box.left.sort(key=Y)
+            box.right.sort(key=Y)
     return columns
 
 
@@ -172,10 +175,10 @@ def _cost(columns: Sequence[Sequence[_Box]]) -> tuple[int, float]:
     crossings, rises = 0, 0.0
     for column in columns:
         ends: list[float] = []
-        for a, b in sorted((a.y, b.y) for a in column for b in a.right):
-            crossings += len(ends) - bisect_right(ends, b)
-            insort(ends, b)
-            rises += abs(a - b)
+        for start, end in sorted((box.y, other.y) for box in column for other in box.right):
+            crossings += len(ends) - bisect_right(ends, end)
+            insort(ends, end)
+            rises += abs(start - end)
     return crossings, rises
 
 
@@ -194,10 +197,6 @@ def _place(column: Sequence[_Box]) -> None:
         box.y = start + offset
 
 
-def _y(box: _Box) -> float:
-    return box.y
-
-
 def _port(box: _Box, other: _Box) -> float:
     """Where on the side of a box the connection with its neighbour ends."""
     side = box.left if other.column < box.column else box.right
@@ -206,28 +205,28 @@ def _port(box: _Box, other: _Box) -> float:
 
 def _level(box: _Box) -> float:
     """Where the connections of a box would be level on average; a long edge prefers to bend at its ends."""
-    others = [*box.left, *box.right] or [box]
+    others = [*box.left, *box.right]
     levels = [box.y + _port(other, box) - _port(box, other) for other in others]
     weights = [8 if LANE_PX in (box.height, other.height) else 1 for other in others]
-    return fmean(levels, weights)
+    return fmean(levels, weights) if others else box.y
 
 
 def _wire_svg(wire: _Wire, sides: Sequence[tuple[float, float]]) -> str:
-    """A path through the lanes, level within them, and the operation's name on the lane that carries it."""
-    source, target = wire.boxes[0], wire.boxes[-1]
-    x, y = sides[source.column][1], _port(source, wire.boxes[1])
-    path, label = f"M{x:.1f} {y:.1f}", ""
-    for before, box in pairwise(wire.boxes):
+    """A curve through the lanes, level within them, and the operation's name on the lane that carries it."""
+    op, name, path = wire
+    x, y = sides[path[0].column][1], _port(path[0], path[1])
+    curve, label = f"M{x:.1f} {y:.1f}", ""
+    for before, box in pairwise(path):
         (left, right), level = sides[box.column], _port(box, before)
         if left == right:  # a column without labels, the one before the output: nothing to keep clear of
             continue
-        end = f"{left - ARROW_PX:.1f} {level:.1f}" if box is target else f"{left:.1f} {level:.1f}H{right:.1f}"
-        path += f"C{(x + left) / 2:.1f} {y:.1f} {(x + left) / 2:.1f} {level:.1f} {end}"
+        end = f"{left - ARROW_PX:.1f} {level:.1f}" if box is path[-1] else f"{left:.1f} {level:.1f}H{right:.1f}"
+        curve += f"C{(x + left) / 2:.1f} {y:.1f} {(x + left) / 2:.1f} {level:.1f} {end}"
         x, y = right, level
         if box.label:
-            label = _label(box.label, (left + right - len(box.label) * CHARACTER_PX) / 2, y)
-    kind = "edge" if wire.op else "concat"
-    return f'<g class="{kind}"><title>{wire.name}</title><path d="{path}" {_stroke(wire.op)}/>{label}</g>'
+            label = _label(op, (left + right - len(op) * CHARACTER_PX) / 2, y)
+    kind = "edge" if op else "concat"
+    return f'<g class="{kind}"><title>{name}</title><path d="{curve}" {_stroke(op)}/>{label}</g>'
 
 
 def _node_svg(node: _Box, name: str, x: float) -> str:
@@ -256,9 +255,3 @@ def _label(op: str, x: float, y: float) -> str:
         f'<text x="{x:.1f}" y="{y + 4:.1f}" textLength="{width:.1f}" font-family="{MONO}" font-size="11" '
         f'fill="{COLOURS[op]}">{op}</text>'
     )
-
-
-def _arrow(op: str) -> str:
-    size = f'markerWidth="{ARROW_PX}" markerHeight="{ARROW_PX}" markerUnits="userSpaceOnUse"'
-    head = f'<path d="M0 1 10 5 0 9z" fill="{COLOURS.get(op, GREY)}"/>'
-    return f'<marker id="to-{op}" viewBox="0 0 10 10" refY="5" orient="auto" {size}>{head}</marker>'

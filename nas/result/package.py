@@ -126,7 +126,16 @@ def load_package(path: str | Path) -> Classifier:
             load_weights(classifier, read(WEIGHTS))
     except FileNotFoundError:
         raise
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, IndexError, RuntimeError, InvalidInput) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        RuntimeError,
+        InvalidInput,
+    ) as error:
         raise InvalidInput("package", str(path), f"it has to be a model.zip of this service ({error})") from error
     classifier.classes = classes
     classifier.image = (image[0], image[1], image[2])

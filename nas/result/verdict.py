@@ -59,7 +59,10 @@ def verdict(winner: Scored, controls: Sequence[Scored], reference: Scored, *, se
     found: dict[str, Any] = {
         "winner": _interval(winner.accuracy, ours) | _size(winner),
         "controls": _interval(float(np.mean([control.accuracy for control in controls])), theirs)
-        | {"n": sum(len(control.correct) for control in controls), "networks": [_size(control) for control in controls]},
+        | {
+            "n": sum(len(control.correct) for control in controls),
+            "networks": [_size(control) for control in controls],
+        },
         "difference": _interval(winner.accuracy - float(np.mean([c.accuracy for c in controls])), ours - theirs),
         "best_control": _interval(controls[best].accuracy, each[best]) | _size(controls[best]),
         "reference": _interval(reference.accuracy, hand) | _size(reference),
@@ -83,7 +86,8 @@ def _draw(
     """The mean of members drawn with replacement, one fewer than there are; another draw for every replicate."""
     members, replicates = values.shape
     drawn = rng.integers(members, size=(max(1, members - 1), replicates))
-    return np.take_along_axis(values, drawn, axis=0).mean(axis=0)
+    means: npt.NDArray[np.float64] = np.take_along_axis(values, drawn, axis=0).mean(axis=0)
+    return means
 
 
 def _interval(mean: float, replicates: Float[npt.NDArray[np.float64], " replicates"]) -> dict[str, float]:
@@ -103,8 +107,8 @@ def _size(scored: Scored) -> dict[str, Any]:
 def _text(found: dict[str, Any], winner: Scored, controls: Sequence[Scored]) -> str:
     difference, seeds = found["difference"], len(winner.correct)
     figures = (
-        f"{_percent(found['winner'])} against {_percent(found['controls'])} of {_count(len(controls), 'random network')} "
-        f"of the same space and about the same size, retrained alike"
+        f"{_percent(found['winner'])} against {_percent(found['controls'])} of "
+        f"{_count(len(controls), 'random network')} of the same space and about the same size, retrained alike"
     )
     by = f"{abs(difference['mean']) * 100:.2f} points, 95 % interval {_points(difference)}"
     if difference["low"] > 0:

@@ -7,7 +7,7 @@ otherwise it is built again, so that the proposal depends on the history alone a
 from collections.abc import Callable, Mapping, Sequence
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -33,7 +33,9 @@ class OptunaSearch:
 
     def propose(self, space: Space, history: Sequence[Observation], seed: int) -> Candidate:
         """See Strategy."""
-        distributions = {name: CategoricalDistribution(choices) for name, choices in space.distributions().items()}
+        distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(choices) for name, choices in space.distributions().items()
+        }
         self._replay(space, distributions, history)
         self._study.sampler = self._sampler(seed)
         trial = self._study.ask(distributions)
@@ -42,7 +44,7 @@ class OptunaSearch:
         return space.decode({name: str(choice) for name, choice in trial.params.items()})
 
     def _replay(
-        self, space: Space, distributions: Mapping[str, CategoricalDistribution], history: Sequence[Observation]
+        self, space: Space, distributions: Mapping[str, BaseDistribution], history: Sequence[Observation]
     ) -> None:
         kept = self._replayed
         if self._space != space or len(kept) > len(history) or not all(map(_continues, kept, history)):
@@ -69,9 +71,7 @@ def _continues(before: Observation, after: Observation) -> bool:
     )
 
 
-def _frozen(
-    observation: Observation, space: Space, distributions: Mapping[str, CategoricalDistribution]
-) -> FrozenTrial:
+def _frozen(observation: Observation, space: Space, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     """The observation as Optuna sees it; one that failed counts as stopped early, before anything was known."""
     if not observation.finished:
         state = TrialState.RUNNING
@@ -79,13 +79,12 @@ def _frozen(
         state = TrialState.COMPLETE
     else:
         state = TrialState.PRUNED
-    known = observation.accuracy is not None
     return create_trial(
         state=state,
         params=dict(space.encode(observation.candidate)),
         distributions=dict(distributions),
         value=observation.accuracy if state == TrialState.COMPLETE else None,
-        intermediate_values={observation.epoch: observation.accuracy} if known else {},
+        intermediate_values={} if observation.accuracy is None else {observation.epoch: observation.accuracy},
     )
 
 

@@ -65,7 +65,7 @@ def _colour(source: int, colours: Sequence[int], op: str) -> int:
 
 
 def _orders(cell: Cell, groups: list[list[int]]) -> Iterator[tuple[int, ...]]:
-    """Every order of the nodes that keeps the groups apart; twins are interchangeable, so one order of them is enough."""
+    """Every order of the nodes that keeps the groups apart; twins are interchangeable, so one order of them will do."""
     choices = [[tuple(group)] if _twins(cell, group) else list(permutations(group)) for group in groups]
     for choice in product(*choices):
         yield tuple(node for group in choice for node in group)

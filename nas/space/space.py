@@ -52,7 +52,7 @@ def reduction_cells(cells: int) -> tuple[int, ...]:
 
 def smallest_input(cells: int) -> int:
     """The smallest image side for that depth: every reduction halves it, and the last must leave 2×2 pixels."""
-    return 2 * 2 ** len(reduction_cells(cells))
+    return 2 << len(reduction_cells(cells))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,7 @@ class CellSpace:
         nodes = []
         for node in range(INPUTS, INPUTS + self.nodes):
             a, b = choices.get(f"{name}.{node}.sources", "0,1").split(",")
-            nodes.append(
-                (Edge(choices[f"{name}.{node}.op_a"], int(a)), Edge(choices[f"{name}.{node}.op_b"], int(b)))
-            )
+            nodes.append((Edge(choices[f"{name}.{node}.op_a"], int(a)), Edge(choices[f"{name}.{node}.op_b"], int(b))))
         return Cell(tuple(nodes), self._concat())
 
     def _concat(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from nas.spec import JobSpec
 from nas.store import workers
 from nas.store.jobs import get
 from nas.store.session import now
-from nas.store.states import ACTIVE_JOB, FINISHED_TRIAL, JobState, Phase, TrialState
+from nas.store.states import ACTIVE_JOB, ACTIVE_TRIAL, FINISHED_TRIAL, JobState, Phase, TrialState
 from nas.store.tables import Dataset, Incumbent, Job, Tally, Trial
 
 UNKNOWN_SHARE = 0.6
@@ -97,16 +97,17 @@ def _phases(job: Job, tallies: dict[tuple[Phase, TrialState], int]) -> dict[str,
 
 
 def _phase(job: Job, tallies: dict[tuple[Phase, TrialState], int]) -> str:
-    """The phase that a job is in: its latest one that has trials; `done` when it has ended."""
+    """The first phase that has work left; `done` when the job has ended."""
     if job.state not in ACTIVE_JOB:
         return "done"
+    if job.state != JobState.FINALIZING:
+        return Phase.SEARCH
     begun = [phase for phase in Phase if any(count for (of, _), count in tallies.items() if of == phase)]
-    return begun[-1] if begun and job.state == JobState.FINALIZING else Phase.SEARCH
+    at_work = [phase for phase in begun if any(tallies.get((phase, state), 0) for state in ACTIVE_TRIAL)]
+    return (at_work or begun[-1:])[0]
 
 
-def _progress(
-    job: Job, tallies: dict[tuple[Phase, TrialState], int], alive: int, moment: datetime
-) -> Progress:
+def _progress(job: Job, tallies: dict[tuple[Phase, TrialState], int], alive: int, moment: datetime) -> Progress:
     spec = JobSpec.model_validate(job.spec)
     finished = _finished(tallies, Phase.SEARCH)
     final = spec.final
@@ -145,4 +146,3 @@ def _waiting(session: Session, job: Job, alive: int) -> str:
     if earlier:
         return f"{earlier} earlier job{'s' if earlier > 1 else ''} first: workers take the oldest job that has work"
     return "a worker takes it within seconds"
-

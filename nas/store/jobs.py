@@ -211,14 +211,12 @@ def succeed(
     job.verdict = verdict
     job.finished_at = now(session)
     job.best_trial = session.scalars(
-        select(Trial.number).where(
-            Trial.job_id == job.id, Trial.phase == Phase.SEARCH, Trial.digest == winner_digest
-        )
+        select(Trial.number).where(Trial.job_id == job.id, Trial.phase == Phase.SEARCH, Trial.digest == winner_digest)
     ).one()
 
 
 def drop(session: Session, claim: trials.Claim, note: str) -> None:
-    """Gives a reserved number up because the space holds no further candidate, and ends the search. Raises LeaseLost."""
+    """Gives a reserved number up, for want of a candidate, and ends the search. Raises LeaseLost."""
     trials.finish(session, claim, TrialState.CANCELLED, error=note)
     close_search(session, claim.job_id, note)
 
@@ -239,4 +237,3 @@ def _finals(session: Session, query: Any) -> list[FinalTrial]:
         )
         for trial in session.scalars(query.order_by(Trial.number))
     ]
-

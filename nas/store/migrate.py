@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
@@ -33,3 +34,11 @@ def migrate(store: Store) -> None:
         if not store.is_sqlite:  # SQLite's write transaction is a lock already
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         command.upgrade(configuration(session.connection()), "head")
+
+
+def check_schema(store: Store) -> None:
+    """Raises RuntimeError if the database's schema is not the one of this code."""
+    with store.read() as session:
+        found = MigrationContext.configure(session.connection()).get_current_revision()
+    if found != head():
+        raise RuntimeError(f"the database has schema {found}, this version needs {head()}; restart to migrate it")

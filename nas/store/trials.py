@@ -323,6 +323,15 @@ def artifact(session: Session, trial_id: int, kind: str) -> str | None:
     return session.scalar(select(Artifact.sha256).where(Artifact.trial_id == trial_id, Artifact.kind == kind))
 
 
+def package(session: Session, job_id: str) -> str | None:
+    """The sha256 of a job's package, if it has one."""
+    return session.scalar(
+        select(Artifact.sha256)
+        .join(Trial, Trial.id == Artifact.trial_id)
+        .where(Trial.job_id == job_id, Trial.phase == Phase.REPORT, Artifact.kind == "package")
+    )
+
+
 def attach(session: Session, claim: Claim, kind: str, stored: Stored) -> None:
     """Records a file of a trial. Raises LeaseLost."""
     _fenced(session, claim)
@@ -389,12 +398,12 @@ def _fenced(session: Session, claim: Claim, **values: Any) -> None:
         .execution_options(synchronize_session=False)
     ).first()
     if found is None:
-        raise LeaseLost(f"trial {claim.number} of job {claim.job_id} is no longer this worker's (attempt {claim.attempt})")
+        raise LeaseLost(
+            f"trial {claim.number} of job {claim.job_id} is no longer this worker's (attempt {claim.attempt})"
+        )
 
 
-def _end(
-    session: Session, job: Job, trial: Trial, state: TrialState, reason: Reason | None, error: str | None
-) -> None:
+def _end(session: Session, job: Job, trial: Trial, state: TrialState, reason: Reason | None, error: str | None) -> None:
     moment = now(session)
     trial.reason = reason
     trial.error = error
@@ -457,5 +466,3 @@ def _detach(session: Session, trial_id: int, kind: str) -> str | None:
     session.delete(row)
     session.flush()
     return row.sha256
-
-

@@ -70,14 +70,16 @@ def fit(
         for index in range(steps_an_epoch):
             if should_stop():
                 raise Stopped
-            lr = _set_lr(optimizer, recipe.learning_rate(epoch * steps_an_epoch + index, recipe.epochs * steps_an_epoch))
+            lr = _set_lr(
+                optimizer, recipe.learning_rate(epoch * steps_an_epoch + index, recipe.epochs * steps_an_epoch)
+            )
             batch = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
             images = random_shift(normalise(train.images[batch]), recipe.shift, generator)
             with _autocast(device):
                 logits = network(images.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits.float(), train.labels[batch], label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
             optimizer.step()
             total += loss.detach()
@@ -104,7 +106,7 @@ def evaluate(network: nn.Module, normalise: Normalise, data: Batchable) -> tuple
 def predict(network: nn.Module, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
     """Logits in float32 for images as the data set holds them; the network is left in evaluation mode."""
     network.eval()
-    return torch.cat([network(batch).float() for batch in images.split(EVALUATION_BATCH)])
+    return torch.cat([network(batch).float() for batch in torch.split(images, EVALUATION_BATCH)])
 
 
 def _groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -1,0 +1,32 @@
+# Every target sets up what it needs: a first `make demo` on a bare machine works.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test check bench up
+
+setup: $(READY)
+
+# The stamp is newer than what it was made from, or it is made again; a second run does nothing.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "NAS needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: setup
+	NAS_HOME="$(CURDIR)/demo/$$(date +%Y%m%d-%H%M%S)" sh -c '$(BIN)/nas search digits --name demo --final-epochs 20 --out "$$NAS_HOME/model"'
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python bench/depthwise.py
+
+up: setup
+	$(BIN)/nas serve

@@ -1,0 +1,107 @@
+"""One handler: error class → HTTP status. Answers are RFC 9457 problem documents that name field, value and mend."""
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from nas.errors import IllegalTransition, InvalidInput, NotFound, NotReady, UserError
+from nas.spec import JobSpec
+
+log = logging.getLogger(__name__)
+
+STATUS: Final[dict[type[UserError], HTTPStatus]] = {
+    InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotFound: HTTPStatus.NOT_FOUND,
+    NotReady: HTTPStatus.CONFLICT,
+    IllegalTransition: HTTPStatus.CONFLICT,
+}
+
+
+class Problem(BaseModel):
+    """RFC 9457. `errors` names each field at fault, its value, and what is allowed."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, Any]] = []
+
+
+def problem(status: HTTPStatus, detail: str, errors: list[dict[str, Any]] | None = None) -> Response:
+    """A problem document. Whatever the user sent can be quoted in it: all of it is escaped to ASCII."""
+    body = Problem(title=status.phrase, status=status, detail=detail, errors=errors or [])
+    content = json.dumps(body.model_dump(mode="python"), ensure_ascii=True, default=repr)
+    return Response(content, status_code=status, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Makes the app answer every error with a problem document."""
+
+    @app.exception_handler(UserError)
+    async def user_error(request: Request, error: UserError) -> Response:
+        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+        named = [_named(error.field, error.value, error.mend)] if isinstance(error, InvalidInput) else []
+        return problem(status, str(error), named)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        named = [_described(entry) for entry in error.errors()]
+        detail = "; ".join(
+            f"{entry['field']}: {_short(entry['value'])} is not possible: {entry['mend']}" for entry in named
+        )
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, named)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        status = HTTPStatus(error.status_code)
+        answer = problem(status, f"{request.method} {request.url.path}: {error.detail}")
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(OperationalError)
+    async def unavailable(request: Request, error: OperationalError) -> Response:
+        log.warning("the database does not answer: %s", error.orig)
+        answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer; try again in a few seconds")
+        answer.headers["Retry-After"] = "2"
+        return answer
+
+
+def _described(entry: dict[str, Any]) -> dict[str, Any]:
+    place = [part for part in entry["loc"] if part not in ("body", "query", "path", "header")]
+    field = ".".join(map(str, place)) or "body"
+    value, mend = entry.get("input"), str(entry["msg"]).removeprefix("Value error, ")
+    if entry["type"] == "extra_forbidden":
+        mend = f"there is no such field; allowed: {', '.join(_fields(place[:-1]))}"
+    elif entry["type"] == "missing":
+        value, mend = None, "this field is required"
+    elif entry["type"] == "json_invalid":
+        field, value, mend = "body", None, f"it has to be JSON ({entry.get('ctx', {}).get('error', mend)})"
+    elif entry["type"] in ("model_attributes_type", "dict_type", "model_type"):
+        mend = "it has to be a JSON object, sent as application/json"
+    return _named(field, value, mend)
+
+
+def _fields(place: list[Any]) -> list[str]:
+    model: type[BaseModel] = JobSpec
+    for part in place:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)
+
+
+def _named(field: str, value: object, mend: str) -> dict[str, Any]:
+    plain = value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and value - value == 0)
+    return {"field": field, "value": value if plain and len(str(value)) <= 200 else _short(value), "mend": mend}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"

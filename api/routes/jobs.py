@@ -1,0 +1,178 @@
+"""Jobs: ask for one, watch it, cancel it, take its model home."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Query, Response
+
+from api.deps import IfNoneMatch, Service, tagged
+from api.errors import Problem
+from api.schemas import (
+    Best,
+    Created,
+    DashboardView,
+    JobDetail,
+    JobPage,
+    JobSummary,
+    TrialDetail,
+    TrialPage,
+    TrialSummary,
+    darts_text,
+    links,
+)
+from nas.errors import NotReady
+from nas.spec import JobSpec, complete
+from nas.store import dashboard, datasets, jobs, listing, trials
+from nas.store.states import ACTIVE_JOB, Phase, TrialState
+
+_PROBLEM: dict[str, Any] = {"model": Problem}
+router = APIRouter(
+    prefix="/v1/jobs",
+    tags=["jobs"],
+    responses={404: _PROBLEM, 422: _PROBLEM},
+)
+
+JobId = Annotated[str, Path(max_length=64, description="id of a job")]
+Number = Annotated[int, Path(ge=0, le=2**31 - 1, description="number of a trial")]
+Limit = Annotated[int, Query(ge=1, le=500, description="how many at the most")]
+Cursor = Annotated[str | None, Query(max_length=500, description="next_cursor of the page before")]
+
+EXAMPLES: dict[str, Any] = {
+    "shortest": {"summary": "Everything by default", "value": {"dataset": "digits"}},
+    "all": {
+        "summary": "Everything said",
+        "value": {
+            "name": "small digits",
+            "dataset": "digits",
+            "space": {"ops": ["skip_connect", "max_pool_3x3", "sep_conv_3x3"], "nodes": 4, "channels": 8, "cells": 4},
+            "strategy": "tpe",
+            "engine": "optuna",
+            "budget": {"trials": 24, "epochs": 8, "seconds": None, "parallel": None},
+            "final": {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3},
+            "seed": 0,
+        },
+    },
+}
+
+
+@router.post("", status_code=201)
+def create(service: Service, response: Response, spec: Annotated[JobSpec, Body(openapi_examples=EXAMPLES)]) -> Created:
+    """Asks for a search. Workers begin as soon as one is free; poll the dashboard."""
+    dataset = datasets.ensure(service.store, service.artifacts, spec.dataset)
+    image = (dataset.channels, dataset.height, dataset.width)
+    whole = complete(spec.model_dump(exclude_unset=True), image=image, images=dataset.train)
+    with service.store.write() as session:
+        job = jobs.create(session, whole, dataset)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return Created(id=job.id, state=job.state, links=links(job.id))
+
+
+@router.get("")
+def list_jobs(service: Service, limit: Limit = 50, cursor: Cursor = None) -> JobPage:
+    """Jobs, newest first."""
+    with service.store.read() as session:
+        found = jobs.page(session, limit + 1, cursor)
+    return JobPage(
+        items=[JobSummary.of(job) for job in found[:limit]],
+        next_cursor=found[limit - 1].id if len(found) > limit else None,
+    )
+
+
+@router.get("/{job_id}")
+def show(service: Service, job_id: JobId) -> JobDetail:
+    """A job with everything that was asked for, defaults filled in."""
+    with service.store.read() as session:
+        return JobDetail.of(jobs.get(session, job_id))
+
+
+@router.post("/{job_id}/cancel", responses={409: _PROBLEM})
+def cancel(service: Service, job_id: JobId) -> JobDetail:
+    """Cancels a job; its running trials stop within an epoch or ten seconds. A second time changes nothing."""
+    with service.store.write() as session:
+        return JobDetail.of(jobs.cancel(session, job_id))
+
+
+@router.get("/{job_id}/dashboard", response_model=DashboardView, responses={304: {"description": "nothing changed"}})
+def show_dashboard(service: Service, job_id: JobId, if_none_match: IfNoneMatch = None) -> Response:
+    """All there is to see of a job, at a cost that does not grow with its trials. Poll it with If-None-Match.
+
+    The ETag leaves the clock out (`elapsed_s`, `eta_s`): 304 means that nothing but the time has changed.
+    """
+    with service.store.read() as session:
+        view = DashboardView.of(dashboard.dashboard(session, job_id, service.settings.lease_s))
+    body = view.model_dump_json()
+    timeless = view.model_dump_json(exclude={"progress": {"elapsed_s", "eta_s"}})
+    return tagged(body.encode(), "application/json", if_none_match, of=timeless.encode())
+
+
+@router.get("/{job_id}/trials")
+def list_trials(
+    service: Service,
+    job_id: JobId,
+    state: Annotated[list[TrialState] | None, Query(description="only these states")] = None,
+    phase: Annotated[list[Phase] | None, Query(description="only these phases")] = None,
+    sort: Annotated[str, Query(description=f"one of {', '.join(listing.ALLOWED_SORTS)}")] = "number",
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> TrialPage:
+    """The trials of a job, retrainings included: `phase` tells them apart."""
+    with service.store.read() as session:
+        page = listing.page(
+            session, job_id, states=state or (), phases=phase or (), sort=sort, limit=limit, cursor=cursor
+        )
+    return TrialPage(items=[TrialSummary.of(trial) for trial in page.trials], next_cursor=page.next_cursor)
+
+
+@router.get("/{job_id}/trials/{number}")
+def show_trial(service: Service, job_id: JobId, number: Number) -> TrialDetail:
+    """A trial with its learning curve."""
+    with service.store.read() as session:
+        trial, epochs = listing.trial(session, job_id, number)
+    return TrialDetail.of_rows(trial, list(epochs))
+
+
+@router.get("/{job_id}/best", responses={409: _PROBLEM})
+def best(service: Service, job_id: JobId) -> Best:
+    """The best network so far; once the job has succeeded, the winner with its verdict."""
+    with service.store.read() as session:
+        job = jobs.get(session, job_id)
+        if job.best_trial is None:
+            raise NotReady(f"job {job_id} has no best network yet: it is {job.state}, {_why(job.state, job.reason)}")
+        trial, _ = listing.trial(session, job_id, job.best_trial)
+    return Best(
+        trial=trial.number,
+        accuracy=trial.accuracy,
+        test_accuracy=job.verdict["shipped"]["accuracy"] if job.verdict else None,
+        params=trial.params,
+        macs=trial.macs,
+        genotype=(trial.candidate or {})["genotype"],
+        darts=darts_text(trial) or "",
+        verdict=job.verdict,
+        links=links(job_id),
+    )
+
+
+@router.get(
+    "/{job_id}/model",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/zip": {}}, "description": "model.zip"},
+        304: {"description": "you have it"},
+        409: _PROBLEM,
+    },
+)
+def model(service: Service, job_id: JobId, if_none_match: IfNoneMatch = None) -> Response:
+    """The package: genotype, weights, ONNX, metrics, model card, picture. Verified before it was published."""
+    with service.store.read() as session:
+        job = jobs.get(session, job_id)
+        sha256 = trials.package(session, job_id)
+    if sha256 is None:
+        raise NotReady(f"job {job_id} has no model yet: it is {job.state}, {_why(job.state, job.reason)}")
+    answer = tagged(service.artifacts.get(sha256), "application/zip", if_none_match)
+    answer.headers["Content-Disposition"] = f'attachment; filename="model-{job_id}.zip"'
+    return answer
+
+
+def _why(state: str, reason: str | None) -> str:
+    if state in ACTIVE_JOB:
+        return "and the model is there when it has succeeded; poll the dashboard"
+    return f"and will have none: {reason}"

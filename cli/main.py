@@ -1,0 +1,252 @@
+"""The `nas` command."""
+
+import os
+import signal
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from nas.client import DEFAULT_URL, Client, NoService
+from nas.errors import NasError
+from nas.settings import Settings
+
+app = typer.Typer(
+    name="nas",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Search for a small, accurate network for your images, and get the trained, verified model.\n\n"
+    "`nas search digits` does everything on this machine. For a service that stays: `nas serve`, and in another "
+    "terminal `nas search digits --url http://127.0.0.1:8000`.\n\n"
+    "Settings are environment variables: NAS_HOME (database and files, ~/.nas), NAS_DATABASE_URL, NAS_ARTIFACTS_URL, "
+    "NAS_LEASE_SECONDS (30), NAS_LOG (DEBUG, INFO, WARNING, ERROR).",
+)
+jobs_app = typer.Typer(help="List, show, watch, cancel and download the jobs of a running service.")
+app.add_typer(jobs_app, name="jobs")
+out = Console(soft_wrap=False)
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+Url = Annotated[str, typer.Option(envvar="NAS_URL", help="the running service")]
+
+
+def run() -> None:
+    """The entry point: an error that a person can mend is one line, and the exit status is 2."""
+    try:
+        app()
+    except NoService as error:
+        sys.exit(_complain(error, 3))
+    except (NasError, FileNotFoundError) as error:
+        sys.exit(_complain(error, 2))
+
+
+def _complain(error: Exception, status: int) -> int:
+    sys.stderr.write(f"nas: {error}\n")
+    return status
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
+    host: Annotated[str, typer.Option(help="address to listen on; anything but loopback lets others in")] = "127.0.0.1",
+    workers: Annotated[
+        int | None, typer.Option(min=0, max=1024, help="local workers; default: one a GPU, or one a core; 0 for none")
+    ] = None,
+) -> None:
+    """Run the API and local workers, until Ctrl-C. Trials are then given back, and go on at the next start."""
+    from cli.service import Workers, find_gpus, listen, prepare, server  # FastAPI and SQLAlchemy: a second of imports
+
+    settings = Settings.read(os.environ)
+    settings.log_to_stderr()
+    sock = listen(host, port)
+    prepare(settings)
+    gpus = find_gpus(os.environ)
+    count = _worker_count(workers, gpus)
+    # uvicorn stops at a signal and then raises it again, for whoever was there before: that is us, and we go on to
+    # stop the workers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{sock.getsockname()[1]}"  # noqa: S104 - compared, not bound
+    out.print(
+        f"NAS service on {url} (docs: {url}/docs), {count} local workers, data in {settings.home}", highlight=False
+    )
+    if host not in LOOPBACK:
+        out.print("[yellow]Everyone who reaches this address can use the service: there are no keys yet.[/yellow]")
+    with Workers(settings, count, gpus, os.environ):
+        server(settings).run(sockets=[sock])
+    out.print("stopped; trials that were running are queued again", highlight=False)
+
+
+@app.command()
+def worker(device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto") -> None:
+    """Run one more worker against NAS_DATABASE_URL and NAS_ARTIFACTS_URL, until Ctrl-C. Start as many as you like."""
+    from worker.main import main  # torch: seconds of imports
+
+    raise typer.Exit(main(["--device", device]))
+
+
+@app.command()
+def search(
+    dataset: Annotated[str, typer.Argument(help="name of a data set")],
+    url: Annotated[
+        str | None, typer.Option(envvar="NAS_URL", help="a running service; default: one of its own, while it lasts")
+    ] = None,
+    out_dir: Annotated[Path | None, typer.Option("--out", help="folder for the model; default: nas-JOB")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=1024, help="workers of a service of its own")] = None,
+    name: Annotated[str | None, typer.Option(help="for you to recognise the job by")] = None,
+    strategy: Annotated[str | None, typer.Option(help="random or tpe")] = None,
+    trials: Annotated[int | None, typer.Option(help="architectures to try")] = None,
+    epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is not stopped early")] = None,
+    seconds: Annotated[float | None, typer.Option(help="wall clock of the search, retraining not counted")] = None,
+    parallel: Annotated[int | None, typer.Option(help="trials at once")] = None,
+    ops: Annotated[list[str] | None, typer.Option("--op", help="an operation to search over; repeat it")] = None,
+    nodes: Annotated[int | None, typer.Option(help="nodes a cell")] = None,
+    channels: Annotated[int | None, typer.Option(help="channels of the first cell")] = None,
+    cells: Annotated[int | None, typer.Option(help="cells in the network")] = None,
+    finalists: Annotated[int | None, typer.Option(help="best trials to retrain")] = None,
+    controls: Annotated[int | None, typer.Option(help="random networks to compare with")] = None,
+    final_epochs: Annotated[int | None, typer.Option(help="epochs of each retraining")] = None,
+    seeds: Annotated[int | None, typer.Option(help="retrainings of each network")] = None,
+    seed: Annotated[int | None, typer.Option(help="the same seed with one worker gives the same search")] = None,
+) -> None:
+    """Search for a network for DATASET, show the progress, and download the model.
+
+    Example: `nas search digits --trials 24 --out my-model`
+    """
+    from cli.watch import summarise, take_home, watch
+
+    spec = _without_none(
+        {
+            "dataset": dataset,
+            "name": name,
+            "strategy": strategy,
+            "seed": seed,
+            "space": _without_none({"ops": ops or None, "nodes": nodes, "channels": channels, "cells": cells}),
+            "budget": _without_none({"trials": trials, "epochs": epochs, "seconds": seconds, "parallel": parallel}),
+            "final": _without_none(
+                {"finalists": finalists, "controls": controls, "epochs": final_epochs, "seeds": seeds}
+            ),
+        }
+    )
+
+    def go(at: str, own: bool) -> None:
+        with Client(at) as client:
+            job_id = client.search(spec)
+            out.print(f"job {job_id} on {at}", highlight=False)
+            try:
+                shown = watch(client, job_id, out)
+            except KeyboardInterrupt:
+                again = "nas serve" if own else f"nas jobs watch {job_id} --url {at}"
+                out.print(f"\nthe job is kept; it goes on with `{again}`", highlight=False)
+                raise typer.Exit(130) from None
+            if shown["job"]["state"] != "succeeded":
+                out.print(f"the job {shown['job']['state']}: {shown['job']['reason']}", highlight=False)
+                raise typer.Exit(1)
+            package = take_home(client, job_id, out_dir or Path(f"nas-{job_id}"))
+        summarise(shown, package, out)
+
+    if url is not None:
+        go(url, own=False)
+        return
+    from cli.service import find_gpus, local_service
+
+    environ = {"NAS_LOG": "WARNING"} | dict(os.environ)
+    settings = Settings.read(environ)
+    settings.log_to_stderr()
+    gpus = find_gpus(environ)
+    with local_service(settings, _worker_count(workers, gpus), gpus, environ) as own_url:
+        go(own_url, own=True)
+
+
+@jobs_app.callback(invoke_without_command=True)
+def list_jobs(context: typer.Context, url: Url = DEFAULT_URL) -> None:
+    """List the jobs of a running service, newest first."""
+    if context.invoked_subcommand is not None:
+        return
+    table = Table("job", "name", "state", "dataset", "strategy", "best on validation", "created")
+    with Client(url) as client:
+        for job in client.jobs():
+            best = job["best_accuracy"]
+            created = datetime.fromisoformat(job["created_at"]).astimezone()
+            table.add_row(
+                job["id"],
+                job["name"] or "",
+                job["state"],
+                job["dataset"],
+                job["strategy"],
+                "" if best is None else f"{best:.2%}",
+                f"{created:%Y-%m-%d %H:%M}",
+            )
+    out.print(table)
+
+
+@jobs_app.command()
+def show(job: str, url: Url = DEFAULT_URL) -> None:
+    """Print a job's dashboard as JSON."""
+    with Client(url) as client:
+        out.print_json(data=client.dashboard(job))
+
+
+@jobs_app.command("watch")
+def watch_job(job: str, url: Url = DEFAULT_URL) -> None:
+    """Show a job's progress until it ends."""
+    from cli.watch import watch
+
+    with Client(url) as client:
+        shown = watch(client, job, out)
+    out.print(f"{shown['job']['state']}: {shown['job']['reason'] or shown['verdict']['text']}", highlight=False)
+    raise typer.Exit(0 if shown["job"]["state"] == "succeeded" else 1)
+
+
+@jobs_app.command()
+def cancel(job: str, url: Url = DEFAULT_URL) -> None:
+    """Cancel a job and what is left of it."""
+    with Client(url) as client:
+        out.print(f"job {job} is {client.cancel(job)}", highlight=False)
+
+
+@jobs_app.command()
+def download(
+    job: str, out_dir: Annotated[Path | None, typer.Option("--out", help="folder")] = None, url: Url = DEFAULT_URL
+) -> None:
+    """Download a job's model and unpack it."""
+    from cli.watch import summarise, take_home
+
+    with Client(url) as client:
+        package = take_home(client, job, out_dir or Path(f"nas-{job}"))
+        summarise(client.dashboard(job), package, out)
+
+
+@app.command()
+def predict(
+    package: Annotated[Path, typer.Argument(help="a model.zip")],
+    images: Annotated[list[Path], typer.Argument(help="image files")],
+    top: Annotated[int, typer.Option(min=1, help="classes to print")] = 3,
+) -> None:
+    """Classify images with a downloaded model: the likeliest classes with their probabilities."""
+    from cli.predict import classify  # torch: seconds of imports
+
+    for path, ranked in zip(images, classify(package, images), strict=True):
+        best = ", ".join(f"{name} {probability:.1%}" for name, probability in ranked[:top])
+        out.print(f"{path}: {best}", highlight=False, soft_wrap=True)
+
+
+def _worker_count(asked: int | None, gpus: list[str]) -> int:
+    if asked is not None:
+        return asked
+    return len(gpus) or _cores()
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))  # what a container may use, not what the machine has
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None and value != {}}

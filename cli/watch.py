@@ -1,0 +1,125 @@
+"""What a terminal shows of a job: a progress bar with an ETA, and in the end what came out."""
+
+import json
+import time
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from nas.client import Client
+from nas.errors import InvalidInput
+
+POLL_S = 0.5
+LINE_S = 5.0
+"""Where no terminal shows a bar, a line is printed this often."""
+
+PHASES = {
+    "search": "searching",
+    "finalist": "retraining the winner",
+    "control": "retraining random controls",
+    "reference": "retraining the hand-designed network",
+    "report": "scoring, exporting, verifying",
+    "done": "done",
+}
+
+
+def watch(client: Client, job_id: str, console: Console) -> dict[str, Any]:
+    """Shows the job until it ends; returns its last dashboard."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("waiting", total=1.0, figures="")
+        last, printed = "", 0.0
+        while True:
+            shown = client.dashboard(job_id)
+            description, figures = _line(shown)
+            bar.update(task, completed=shown["progress"]["fraction"], description=description, figures=figures)
+            done = shown["job"]["phase"] == "done"
+            if not console.is_terminal and (done or time.monotonic() - printed >= LINE_S) and figures != last:
+                console.print(f"{shown['progress']['fraction']:4.0%} {description}: {figures}", highlight=False)
+                last, printed = figures, time.monotonic()
+            if done:
+                return shown
+            time.sleep(POLL_S)
+
+
+def _line(shown: dict[str, Any]) -> tuple[str, str]:
+    progress, best = shown["progress"], shown["best"]
+    figures = [f"trials {progress['trials_finished']}/{progress['trials_planned']}"]
+    phase = shown["phases"].get(shown["job"]["phase"])
+    if phase and shown["job"]["phase"] not in ("search", "report"):
+        figures.append(f"retrained {phase['finished']}/{phase['planned']}")
+    if best:
+        figures.append(f"best {best['accuracy']:.2%} on validation")
+    figures.append(f"{_clock(progress['elapsed_s'])} gone")
+    if progress["eta_s"] is not None:
+        figures.append(f"about {_clock(progress['eta_s'])} left")
+    if shown["waiting"]:
+        figures.append(f"waiting: {shown['waiting']}")
+    return PHASES[shown["job"]["phase"]], ", ".join(figures)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:")
+
+
+def take_home(client: Client, job_id: str, folder: Path) -> Path:
+    """Downloads the package into a folder and unpacks it there; returns the zip's path."""
+    path = client.download(job_id, folder / "model.zip")
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if Path(name).name != name:
+                raise InvalidInput("package", name, "a package holds plain files only")
+            (folder / name).write_bytes(archive.read(name))
+    return path
+
+
+def summarise(shown: dict[str, Any], package: Path, console: Console) -> None:
+    """Prints what a finished job found."""
+    with zipfile.ZipFile(package) as archive:
+        metrics, shape = (json.loads(archive.read(name)) for name in ("metrics.json", "genotype.json"))
+    verdict = shown["verdict"]
+    winner = verdict["winner"]
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for row in (
+        ("genotype", shape["darts"]),
+        (
+            "network",
+            f"{shape['cells']} cells, {shape['channels']} channels, {metrics['params']:,} parameters, "
+            f"{metrics['macs']:,} multiply-accumulates an image",
+        ),
+        (
+            "test accuracy",
+            f"{winner['mean']:.2%}, 95 % interval {winner['low']:.2%} to {winner['high']:.2%}, "
+            f"over {winner['n']} retrainings and {verdict['test_images']} images",
+        ),
+        (
+            "these weights",
+            f"{metrics['accuracy']:.2%} on test, scored again in a fresh process; ONNX Runtime within "
+            f"{verdict['shipped']['onnx_difference']:.0e}",
+        ),
+        ("verdict", verdict["text"]),
+        (
+            "took",
+            f"{_clock(shown['progress']['elapsed_s'])} for {shown['progress']['trials_finished']} trials, "
+            f"{sum(shown['counts'].values()) - shown['progress']['trials_finished'] - 1} retrainings and the report",
+        ),
+        ("files", f"{package} and, unpacked beside it, {', '.join(sorted(_names(package)))}"),
+        ("try it", f"nas predict {package} IMAGE.png"),
+    ):
+        table.add_row(f"[bold]{row[0]}[/bold]", row[1])
+    console.print(table, highlight=False)
+
+
+def _names(package: Path) -> list[str]:
+    with zipfile.ZipFile(package) as archive:
+        return archive.namelist()

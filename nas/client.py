@@ -1,0 +1,115 @@
+"""A Python client of the API. Errors are the server's own words."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from nas.errors import NasError
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class ServiceError(NasError):
+    """The service refused a request; the message is its own, and names what to mend."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NoService(NasError):  # noqa: N818 - named by what is wrong
+    """Nothing answers at the URL: start the service, or name another URL."""
+
+
+@dataclass(eq=False, slots=True)
+class Client:
+    """Talks to one service.
+
+    Attributes:
+        url: where it is.
+    """
+
+    url: str = DEFAULT_URL
+    _http: httpx.Client = field(init=False)
+    _dashboards: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._http = httpx.Client(base_url=self.url, timeout=60)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def search(self, spec: dict[str, Any]) -> str:
+        """POSTs a job and returns its id. Raises ServiceError if something in it is not possible, NoService."""
+        created: str = self._request("POST", "/v1/jobs", json=spec).json()["id"]
+        return created
+
+    def jobs(self) -> Iterator[dict[str, Any]]:
+        """All jobs, newest first. Raises NoService."""
+        cursor = None
+        while True:
+            page = self._request("GET", "/v1/jobs", params={"cursor": cursor} if cursor else {}).json()
+            yield from page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def dashboard(self, job_id: str) -> dict[str, Any]:
+        """The job's dashboard; asked with the last answer's ETag. Raises ServiceError, NoService."""
+        tag, known = self._dashboards.get(job_id, ("", {}))
+        headers = {"If-None-Match": tag} if tag else {}
+        answer = self._request("GET", f"/v1/jobs/{job_id}/dashboard", headers=headers)
+        if answer.status_code == httpx.codes.NOT_MODIFIED:
+            return known
+        shown: dict[str, Any] = answer.json()
+        self._dashboards[job_id] = answer.headers["ETag"], shown
+        return shown
+
+    def best(self, job_id: str) -> dict[str, Any]:
+        """The job's best network. Raises ServiceError, NoService."""
+        best: dict[str, Any] = self._request("GET", f"/v1/jobs/{job_id}/best").json()
+        return best
+
+    def show(self, job_id: str) -> dict[str, Any]:
+        """The job with its whole spec. Raises ServiceError, NoService."""
+        job: dict[str, Any] = self._request("GET", f"/v1/jobs/{job_id}").json()
+        return job
+
+    def cancel(self, job_id: str) -> str:
+        """Cancels the job and returns its state. Raises ServiceError, NoService."""
+        state: str = self._request("POST", f"/v1/jobs/{job_id}/cancel").json()["state"]
+        return state
+
+    def download(self, job_id: str, path: Path) -> Path:
+        """Writes the job's model.zip to a path. Raises ServiceError until there is one, NoService."""
+        content = self._request("GET", f"/v1/jobs/{job_id}/model").content
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise NoService(
+                f"no service answers at {self.url} ({error}); start one with `nas serve`, or name another with --url"
+            ) from error
+        if answer.is_error:
+            raise ServiceError(answer.status_code, _words(answer))
+        return answer
+
+
+def _words(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status_code} {answer.reason_phrase}: {answer.text[:200]}"

@@ -1,0 +1,21 @@
+"""What all tests share: shapes are checked, torch takes one thread, hypothesis draws the same examples every time."""
+
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+import tests.shapes  # noqa: F401 - the hook below finds it by name
+
+# Before anything imports these modules: from then on a tensor of another shape than annotated is an error.
+install_import_hook(("nas.model", "nas.data.tensors", "nas.train"), "tests.shapes.checked")
+
+settings.register_profile("nas", deadline=None, derandomize=True, database=None)
+settings.load_profile("nas")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Sums in another order differ in the last bit, so that only one thread gives the same numbers every time."""
+    import torch  # most tests do not need it, and it takes two seconds
+
+    torch.set_num_threads(1)
