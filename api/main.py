@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from api import errors
 from api.deps import Parts
+from api.limits import BodyLimit
 from api.routes import catalog, health, jobs
 from nas.settings import Settings
 from nas.store.artifacts import ArtifactStore
@@ -33,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="NAS service", version=version("nas-service"), description=DESCRIPTION, lifespan=lifespan)
     app.state.parts = parts
+    app.add_middleware(BodyLimit)
     errors.install(app)
     for router in (jobs.router, catalog.router, health.router):
         app.include_router(router)

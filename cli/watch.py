@@ -45,7 +45,9 @@ def watch(client: Client, job_id: str, console: Console) -> dict[str, Any]:
             bar.update(task, completed=shown["progress"]["fraction"], description=description, figures=figures)
             done = shown["job"]["phase"] == "done"
             if not console.is_terminal and (done or time.monotonic() - printed >= LINE_S) and figures != last:
-                console.print(f"{shown['progress']['fraction']:4.0%} {description}: {figures}", highlight=False)
+                console.print(
+                    f"{shown['progress']['fraction']:4.0%} {description}: {figures}", highlight=False, soft_wrap=True
+                )
                 last, printed = figures, time.monotonic()
             if done:
                 return shown
@@ -83,8 +85,9 @@ def take_home(client: Client, job_id: str, folder: Path) -> Path:
     return path
 
 
-def summarise(shown: dict[str, Any], package: Path, console: Console) -> None:
-    """Prints what a finished job found."""
+def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_as: Path | None = None) -> None:
+    """Prints what a finished job found; `shown_as` is a path to print for the package."""
+    named = shown_as or package
     with zipfile.ZipFile(package) as archive:
         metrics, shape = (json.loads(archive.read(name)) for name in ("metrics.json", "genotype.json"))
     verdict = shown["verdict"]
@@ -113,8 +116,8 @@ def summarise(shown: dict[str, Any], package: Path, console: Console) -> None:
             f"{_clock(shown['progress']['elapsed_s'])} for {shown['progress']['trials_finished']} trials, "
             f"{sum(shown['counts'].values()) - shown['progress']['trials_finished'] - 1} retrainings and the report",
         ),
-        ("files", f"{package} and, unpacked beside it, {', '.join(sorted(_names(package)))}"),
-        ("try it", f"nas predict {package} IMAGE.png"),
+        ("files", f"{named} and, unpacked beside it, {', '.join(sorted(_names(package)))}"),
+        ("try it", f"nas predict {named} IMAGE.png"),
     ):
         table.add_row(f"[bold]{row[0]}[/bold]", row[1])
     console.print(table, highlight=False)

@@ -53,7 +53,9 @@ def run(context: Context, claim: Claim) -> None:
     except LeaseLost as lost:
         log.warning("%s; nothing is written", lost)
     except Stopped:
-        if not context.heartbeat.lost:
+        if context.heartbeat.lost:
+            log.warning("trial %d of job %s was taken away; nothing is written", claim.number, claim.job_id)
+        else:
             _record(context, lambda session: trials.hand_back(session, claim))
     except SpaceExhausted as exhausted:
         note = str(exhausted)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nas.model.ops import OPS, FactorizedReduce, ReLUConvBN
+from nas.model.ops import OPS, FactorizedReduce, Pointwise, ReLUConvBN
 from nas.space import Candidate, Cell, Genotype, ResidualNet, reduction_cells
 from nas.space.genotype import INPUTS
 
@@ -97,7 +97,7 @@ class BasicBlock(nn.Module):
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or c_in != c_out:
-            self.shortcut = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+            self.shortcut = nn.Sequential(Pointwise(c_in, c_out, stride), nn.BatchNorm2d(c_out))
 
     def forward(self, x: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_out h2 w2"]:
         """See the class."""

@@ -14,15 +14,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class ReLUConvBN(nn.Sequential):
-    """ReLU, convolution, batch norm: [N, c_in, H, W] → [N, c_out, H/stride, W/stride]."""
+class Pointwise(nn.Conv2d):
+    """A 1×1 convolution without bias: [N, c_in, H, W] → [N, c_out, ceil(H/stride), ceil(W/stride)].
 
-    def __init__(self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1) -> None:
-        super().__init__(
-            nn.ReLU(),
-            nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(c_out),
-        )
+    A stride leaves pixels out before the convolution, not in it. The result is the same; but the backward pass of
+    torch 2.13's own strided 1×1 convolution of fewer than eight channels writes beyond its buffers on a CPU when the
+    images are channels_last, and the process dies sooner or later (a test trains such a network).
+    """
+
+    def __init__(self, c_in: int, c_out: int, stride: int = 1) -> None:
+        super().__init__(c_in, c_out, 1, bias=False)
+        self.step = stride
+
+    def forward(self, x: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_out h2 w2"]:
+        """See the class."""
+        return super().forward(x[:, :, :: self.step, :: self.step] if self.step > 1 else x)
+
+
+class ReLUConvBN(nn.Sequential):
+    """ReLU, 1×1 convolution, batch norm: [N, c_in, H, W] → [N, c_out, H, W]."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(nn.ReLU(), Pointwise(c_in, c_out), nn.BatchNorm2d(c_out))
 
 
 SMALL_MAP = 64
@@ -108,7 +121,7 @@ class DilConv(nn.Sequential):
         super().__init__(
             nn.ReLU(),
             Depthwise(channels, kernel, stride, dilation),
-            nn.Conv2d(channels, channels, 1, bias=False),
+            Pointwise(channels, channels),
             nn.BatchNorm2d(channels),
         )
 
@@ -144,8 +157,8 @@ class FactorizedReduce(nn.Module):
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.even = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
-        self.odd = nn.Conv2d(c_in, c_out - c_out // 2, 1, 2, bias=False)
+        self.even = Pointwise(c_in, c_out // 2, stride=2)
+        self.odd = Pointwise(c_in, c_out - c_out // 2, stride=2)
         self.norm = nn.BatchNorm2d(c_out)
 
     def forward(self, x: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_out h2 w2"]:

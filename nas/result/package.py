@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import torch
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -28,6 +29,19 @@ CELLS: Final = "cells.svg"
 
 MAX_FILE_BYTES = 1 << 30
 """More than any network of these spaces has; a zip that unpacks to more is not one of ours."""
+
+_FOREIGN = (
+    OSError,
+    zipfile.BadZipFile,
+    KeyError,
+    ValueError,
+    TypeError,
+    IndexError,
+    RuntimeError,
+    SafetensorError,
+    InvalidInput,
+)
+"""What reading a file that is no package can raise."""
 
 
 class Classifier(nn.Module):
@@ -126,16 +140,7 @@ def load_package(path: str | Path) -> Classifier:
             load_weights(classifier, read(WEIGHTS))
     except FileNotFoundError:
         raise
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-        TypeError,
-        IndexError,
-        RuntimeError,
-        InvalidInput,
-    ) as error:
+    except _FOREIGN as error:
         raise InvalidInput("package", str(path), f"it has to be a model.zip of this service ({error})") from error
     classifier.classes = classes
     classifier.image = (image[0], image[1], image[2])

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from nas.result.controls import WINDOW
 
-REPLICATES = 4000
+REPLICATES = 2000
 LEVELS = (2.5, 97.5)
 
 
@@ -50,7 +50,7 @@ def verdict(winner: Scored, controls: Sequence[Scored], reference: Scored, *, se
     """
     rng = np.random.default_rng(seed)
     images = winner.correct.shape[1]
-    weights = rng.multinomial(images, np.full(images, 1 / images), size=REPLICATES) / images
+    weights = _draw_images(images, rng)
     ours = _draw_seeds(winner, weights, rng)
     each = [_draw_seeds(control, weights, rng) for control in controls]
     theirs = _draw(np.stack(each), rng)
@@ -72,6 +72,13 @@ def verdict(winner: Scored, controls: Sequence[Scored], reference: Scored, *, se
     found["beats_random"] = found["difference"]["low"] > 0
     found["text"] = _text(found, winner, controls)
     return found
+
+
+def _draw_images(images: int, rng: np.random.Generator) -> Float[npt.NDArray[np.float64], "replicates images"]:
+    """How much each image weighs in each replicate: how often it was drawn with replacement, over their number."""
+    drawn = rng.integers(images, size=(REPLICATES, images)) + images * np.arange(REPLICATES)[:, np.newaxis]
+    counts = np.bincount(drawn.ravel(), minlength=REPLICATES * images)
+    return counts.reshape(REPLICATES, images) / images
 
 
 def _draw_seeds(

@@ -66,8 +66,8 @@ class ArtifactStore:
             Path(self._root).mkdir(parents=True, exist_ok=True)
             if not os.access(self._root, os.W_OK):
                 raise PermissionError(f"{self._root} is not writable")
-        else:
-            self._fs.ls(self._root)
+        else:  # a listing would not tell: it fails as long as nothing is stored, and needs no right to write
+            self._fs.pipe_file(f"{self._root}/.check", b"")
 
     def _path(self, sha256: str) -> str:
         return f"{self._root}/{sha256[:2]}/{sha256}"

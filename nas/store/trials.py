@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -67,18 +67,29 @@ class Twin(Exception):  # noqa: N818 - not an error: the proposal has to be anot
 
 
 def claim(session: Session, worker: str, lease_s: float) -> Claim | None:
-    """Takes a queued trial of the oldest job that has one, or None."""
-    row = session.execute(
-        select(Trial, Job)
-        .join(Job, Job.id == Trial.job_id)
-        .where(Job.state.in_((JobState.RUNNING, JobState.FINALIZING)), Trial.state == TrialState.QUEUED, _has_room())
-        .order_by(Job.created_at, Trial.id)
+    """Takes a queued trial of the oldest job that has one, or None.
+
+    The parallelism holds because the job's row is locked while the trial is taken.
+    """
+    queued = exists().where(Tally.job_id == Job.id, Tally.state == TrialState.QUEUED, Tally.count > 0)
+    job = session.scalars(
+        select(Job)
+        .where(Job.state.in_((JobState.RUNNING, JobState.FINALIZING)), queued, _has_room())
+        .order_by(Job.created_at)
         .limit(1)
-        .with_for_update(of=Trial, skip_locked=True)
+        .with_for_update()
     ).first()
-    if row is None:
+    if job is None or _full(session, job):
         return None
-    trial, job = row
+    trial = session.scalars(
+        select(Trial)
+        .where(Trial.job_id == job.id, Trial.state == TrialState.QUEUED)
+        .order_by(Trial.id)
+        .limit(1)
+        .with_for_update()
+    ).first()
+    if trial is None:
+        return None
     _lease(session, trial, worker, lease_s)
     _move(session, trial, TrialState.RUNNING)
     return _claim(trial, job)
@@ -100,7 +111,7 @@ def reserve(session: Session, worker: str, lease_s: float) -> Claim | None:
         .limit(1)
         .with_for_update()
     ).first()
-    if job is None:
+    if job is None or _full(session, job):
         return None
     moment = now(session)
     deadline = _deadline(job)
@@ -225,6 +236,7 @@ def finish(
 
 def hand_back(session: Session, claim: Claim) -> None:
     """Gives a running trial back to the queue, without counting it as a loss. Raises LeaseLost."""
+    _locked(session, claim.job_id)  # PostgreSQL asks for it anyway, at the second update of one row, which is too late
     _fenced(session, claim)
     trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
     _release(session, trial)
@@ -345,6 +357,14 @@ def _has_room() -> Any:
         .scalar_subquery()
     )
     return or_(Job.parallel.is_(None), running < Job.parallel)
+
+
+def _full(session: Session, job: Job) -> bool:
+    """Whether a job whose row is locked runs all that it may; where the lock was waited for, _has_room is outdated."""
+    if job.parallel is None:
+        return False
+    running = select(func.sum(Tally.count)).where(Tally.job_id == job.id, Tally.state == TrialState.RUNNING)
+    return (session.scalar(running) or 0) >= job.parallel
 
 
 def _locked(session: Session, job_id: str) -> Job:

@@ -48,11 +48,7 @@ def renumbered(cell: Cell, rng: random.Random) -> Cell:
     new = {0: 0, 1: 1}
     order = []
     while left:
-        ready = [
-            node
-            for node in left
-            if all(edge.source in new or edge.op == "none" for edge in cell.nodes[node])
-        ]
+        ready = [node for node in left if all(edge.source in new or edge.op == "none" for edge in cell.nodes[node])]
         node = rng.choice(ready)
         left.remove(node)
         order.append(node)

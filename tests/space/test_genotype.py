@@ -71,7 +71,7 @@ def test_a_cell_that_describes_no_network_is_refused_by_the_value_at_fault(
 
 
 def test_an_unknown_operation_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(GenotypeError, match="sep_conv_3x3.*conv_7x1_1x7"):
+    with pytest.raises(GenotypeError, match=r"sep_conv_3x3.*conv_7x1_1x7"):
         Cell(((Edge("sep_conv_4x4", 0),),), (2,))
 
 

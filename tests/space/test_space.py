@@ -146,7 +146,9 @@ def test_candidates_have_the_same_digest_exactly_if_their_cells_are_isomorphic()
 def test_no_two_candidates_of_a_small_space_that_are_not_isomorphic_share_a_digest() -> None:
     space = CellSpace(("skip_connect", "sep_conv_3x3"), nodes=2, channels=8, cells=2)
     first = GOOD
-    cells = {genotype.reduce for genotype in (c.architecture for c in everything(space)) if isinstance(genotype, Genotype)}
+    cells = {
+        genotype.reduce for genotype in (c.architecture for c in everything(space)) if isinstance(genotype, Genotype)
+    }
     by_digest: dict[str, list[Cell]] = {}
     for cell in cells:
         by_digest.setdefault(space.digest(Candidate(Genotype(first, cell))), []).append(cell)

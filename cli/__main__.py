@@ -1,0 +1,5 @@
+"""`python -m cli` is `nas`."""
+
+from cli.main import run
+
+run()

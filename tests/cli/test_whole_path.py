@@ -1,0 +1,192 @@
+"""The whole path, as users walk it: `nas serve` and the API, `nas search`, the package outside the project."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import nas
+from nas.client import Client
+from nas.space import from_text
+from tests.processes import SLOW, TINY, alive, children_of, environment, serve, settings_in, until, url_in
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of `nas search digits` for a tiny job, and what the command printed."""
+    home = tmp_path_factory.mktemp("home")
+    space = [f"--op={name}" for name in TINY["space"]["ops"]]
+    command = [sys.executable, "-m", "cli", "search", "digits", "--out", str(home / "model"), "--workers", "2", *space]
+    command += "--nodes 2 --channels 4 --cells 3 --trials 4 --epochs 3 --finalists 2 --controls 2".split()
+    command += "--final-epochs 4 --seeds 2 --seed 7".split()
+    done = subprocess.run(
+        command, env=environment(settings_in(home)), capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home / "model", done.stdout
+
+
+def read(package: Path, name: str) -> Any:
+    with zipfile.ZipFile(package) as archive:
+        return json.loads(archive.read(name))
+
+
+def test_search_prints_what_was_found(finished: tuple[Path, str]) -> None:
+    folder, printed = finished
+    words = " ".join(printed.split())
+    metrics, shape = read(folder / "model.zip", "metrics.json"), read(folder / "model.zip", "genotype.json")
+    assert f"{metrics['params']:,} parameters" in words
+    assert f"{metrics['verdict']['winner']['mean']:.2%}, 95 % interval" in words
+    assert "random networks" in words
+    assert "hand-designed residual network" in words
+    assert "".join(shape["darts"].split()) in "".join(printed.split())
+    assert "left" in words
+
+
+def test_the_onnx_file_scores_the_reported_accuracy_without_the_project(finished: tuple[Path, str]) -> None:
+    package = finished[0] / "model.zip"
+    metrics = read(package, "metrics.json")
+    digits = load_digits()
+    chosen = metrics["data"]["test_indices"]
+    images = digits.images[chosen].astype(np.uint8)[:, np.newaxis]
+    with zipfile.ZipFile(package) as archive:
+        session = onnxruntime.InferenceSession(archive.read("model.onnx"))
+    [logits] = session.run(None, {session.get_inputs()[0].name: images})
+    assert logits.shape == (360, 10)
+    assert float((logits.argmax(axis=1) == digits.target[chosen]).mean()) == metrics["accuracy"]
+    [single] = session.run(None, {session.get_inputs()[0].name: images[:1]})
+    np.testing.assert_allclose(single, logits[:1], atol=1e-4)
+
+
+def test_load_gives_the_network_that_the_onnx_file_holds(finished: tuple[Path, str]) -> None:
+    package = finished[0] / "model.zip"
+    network = nas.load(package)
+    images = np.random.default_rng(0).integers(0, 17, (5, 1, 8, 8), dtype=np.uint8)
+    with zipfile.ZipFile(package) as archive:
+        session = onnxruntime.InferenceSession(archive.read("model.onnx"))
+    [theirs] = session.run(None, {"images": images})
+    with torch.no_grad():
+        ours = network(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert not network.training
+    assert network.classes == tuple("0123456789")
+    assert sum(p.numel() for p in network.network.parameters()) == read(package, "metrics.json")["params"]
+
+
+def test_the_package_holds_what_it_promises(finished: tuple[Path, str]) -> None:
+    package = finished[0] / "model.zip"
+    with zipfile.ZipFile(package) as archive:
+        assert sorted(archive.namelist()) == [
+            "cells.svg",
+            "genotype.json",
+            "metrics.json",
+            "model.onnx",
+            "model_card.md",
+            "weights.safetensors",
+        ]
+        ElementTree.parse(io.BytesIO(archive.read("cells.svg")))
+        card = archive.read("model_card.md").decode()
+    metrics, shape = read(package, "metrics.json"), read(package, "genotype.json")
+    assert f"{metrics['accuracy'] * 100:.2f} %" in card
+    assert metrics["verdict"]["text"] in card
+    genotype = from_text(shape["darts"])
+    assert genotype.to_json() == shape["genotype"]
+    verdict = metrics["verdict"]
+    assert verdict["winner"]["n"] == 2
+    assert verdict["controls"]["n"] == 4
+    assert len(metrics["data"]["digest"]) == 64
+    for group in ("winner", "controls", "difference", "best_control", "reference"):
+        assert verdict[group]["low"] <= verdict[group]["mean"] <= verdict[group]["high"]
+    assert metrics["accuracy"] in verdict["winner"]["accuracies"]
+    assert verdict["beats_random"] == (verdict["difference"]["low"] > 0)
+
+
+def test_predict_names_the_digit_of_a_picture(finished: tuple[Path, str], tmp_path: Path) -> None:
+    package = finished[0] / "model.zip"
+    digits = load_digits()
+    network = nas.load(package)
+    raw = digits.images[:3].astype(np.uint8)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(raw[:, np.newaxis])).argmax(dim=1).tolist()
+    paths = []
+    for index, image in enumerate(raw):
+        scale = 1 if index == 0 else 255 / 16  # as the data holds it, and as a person would save it
+        path = tmp_path / f"{index}.png"
+        Image.fromarray((image * scale).round().astype(np.uint8)).save(path)
+        paths.append(str(path))
+    command = [sys.executable, "-m", "cli", "predict", str(package), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    lines = done.stdout.strip().splitlines()
+    assert [line.split(": ")[1].split()[0] for line in lines] == [str(digit) for digit in expected]
+    assert all("%" in line for line in lines)
+
+
+def test_predict_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+    bad = tmp_path / "model.zip"
+    bad.write_bytes(b"PK not a zip")
+    command = [sys.executable, "-m", "cli", "predict", str(bad), str(bad)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "model.zip of this service" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_of_the_service_gives_trials_back_and_the_next_start_goes_on(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    log = tmp_path / "serve.log"
+    with serve(settings, log) as service, Client(url_in(log)) as client:
+        job_id = client.search(SLOW)
+        until(lambda: any(trial["epoch"] >= 2 for trial in client.dashboard(job_id)["running"]), "two epochs")
+        workers = children_of(service.pid)
+        assert len(workers) == 1
+        os.killpg(service.pid, signal.SIGINT)  # what a terminal does at Ctrl-C
+        assert service.wait(15) == 0
+    assert not any(alive(pid) for pid in workers)
+    again = tmp_path / "again.log"
+    with serve(settings, again), Client(url_in(again)) as client:
+        shown = client.dashboard(job_id)
+        assert shown["counts"]["running"] + shown["counts"]["queued"] == 1
+        until(lambda: client.dashboard(job_id)["job"]["state"] == "succeeded", "the job's success")
+        trial = client._request("GET", f"/v1/jobs/{job_id}/trials/0").json()
+    assert trial["attempt"] == 2
+    assert [epoch["epoch"] for epoch in trial["curve"]] == list(range(1, 41))
+
+
+def test_after_kill_9_of_the_whole_service_the_job_goes_on(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, lease_s=2)
+    log = tmp_path / "serve.log"
+    with serve(settings, log) as service, Client(url_in(log)) as client:
+        job_id = client.search(SLOW)
+        until(lambda: any(trial["epoch"] >= 2 for trial in client.dashboard(job_id)["running"]), "two epochs")
+        [orphan] = children_of(service.pid)
+        os.kill(service.pid, signal.SIGKILL)
+        service.wait()
+        until(lambda: not alive(orphan), "the end of the worker whose service was killed", seconds=15)
+    again = tmp_path / "again.log"
+    with serve(settings, again), Client(url_in(again)) as client:
+        until(lambda: client.dashboard(job_id)["job"]["state"] == "succeeded", "the job's success")
+
+
+def test_a_worker_that_dies_is_replaced_by_the_service(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, lease_s=2)
+    log = tmp_path / "serve.log"
+    with serve(settings, log) as service, Client(url_in(log)) as client:
+        job_id = client.search(SLOW)
+        until(lambda: client.dashboard(job_id)["running"], "a running trial")
+        [first] = children_of(service.pid)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: [pid for pid in children_of(service.pid) if pid != first], "another worker")
+        until(lambda: client.dashboard(job_id)["phases"]["search"]["finished"] == 1, "the trial's end")
