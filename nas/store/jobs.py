@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.orm import Session
 
-from nas.errors import NotFound
+from nas.errors import InvalidInput, NotFound
 from nas.space import Candidate
 from nas.spec import JobSpec
 from nas.store import trials
@@ -45,10 +45,12 @@ def get(session: Session, job_id: str) -> Job:
 
 
 def page(session: Session, limit: int, after: str | None) -> Sequence[Job]:
-    """Jobs, newest first, after the job of that id. Raises NotFound."""
+    """Jobs, newest first, after the job of that id. Raises InvalidInput if there is none."""
     query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
     if after is not None:
-        last = get(session, after)
+        last = session.get(Job, after)
+        if last is None:
+            raise InvalidInput("cursor", after, "take next_cursor from the page before")
         older = and_(Job.created_at == last.created_at, Job.id < last.id)
         query = query.where(or_(Job.created_at < last.created_at, older))
     return session.scalars(query).all()

@@ -1,7 +1,11 @@
 """Claims: who gets which trial, how many at once, and what a worker can do after its lease has run out."""
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -10,7 +14,7 @@ from nas.errors import LeaseLost
 from nas.store import jobs, trials
 from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, Reason, TrialState
-from nas.store.tables import Trial
+from nas.store.tables import Job, Trial
 from nas.store.trials import MAX_LOSSES, Claim
 from tests.support import (
     LEASE_S,
@@ -322,6 +326,32 @@ def test_a_worker_that_lost_its_lease_writes_nothing(store: Store, lose: Callabl
         with pytest.raises(LeaseLost, match=rf"^trial 0 of job {lost.job_id} is no longer this worker's \(attempt 1\)$"):
             write(store, lost)
         assert everything(store) == before, name
+
+
+def test_writes_that_meet_a_cancellation_wait_for_it_and_lose(store: Store) -> None:
+    job_id = add_job(store, trials=len(WRITES))
+    claims = {name: take(store, name) for name in WRITES}
+    for claim_ in claims.values():
+        report(store, claim_, 1)
+    cancelling = threading.Event()
+
+    def write(name: str) -> None:
+        assert cancelling.wait(30)
+        with suppress(LeaseLost):
+            WRITES[name](store, claims[name])
+
+    with ThreadPoolExecutor(len(WRITES)) as pool:
+        written = [pool.submit(write, name) for name in WRITES]
+        with store.write() as session:
+            session.get_one(Job, job_id, with_for_update=True)
+            cancelling.set()
+            time.sleep(0.2)  # until they wait, each for what it wants
+            jobs.cancel(session, job_id)
+        for future in written:
+            future.result()
+    assert states_of(store, job_id) == [TrialState.CANCELLED] * len(WRITES)
+    tallies, found = counted(store)
+    assert tallies == found
 
 
 def test_an_expired_lease_that_nobody_took_still_holds(store: Store) -> None:

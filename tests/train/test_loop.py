@@ -231,7 +231,7 @@ def seen_in(recipe: Recipe) -> list[Tensor]:
     model = Watching()
     train(model, TRAIN, VALIDATION, recipe)
     seen = torch.cat(model.seen).flatten(1)
-    return list(seen.split(len(seen) // recipe.epochs))
+    return list(seen.chunk(recipe.epochs))
 
 
 def test_every_epoch_sees_every_image_once_in_an_order_of_its_own() -> None:

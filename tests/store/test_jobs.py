@@ -1,0 +1,447 @@
+"""Jobs: created, listed, moved on, ended."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.exc import NoResultFound
+
+from nas.errors import IllegalTransition, InvalidInput, LeaseLost, NotFound
+from nas.spec import JobSpec, complete
+from nas.store import jobs, trials
+from nas.store.jobs import FinalTrial, NewTrial, Standstill
+from nas.store.session import Store
+from nas.store.states import JobState, Phase, Reason, TrialState
+from nas.store.tables import Dataset, Job, Tally, Trial
+from nas.store.trials import Claim
+from tests.support import (
+    LONG_AGO,
+    add_dataset,
+    add_job,
+    add_queued,
+    candidate,
+    claim,
+    counted,
+    digest,
+    everything,
+    finish,
+    job_of,
+    propose,
+    report,
+    reserve,
+    run_trial,
+    states_of,
+    stored,
+    take,
+    together,
+    trial_of,
+)
+
+
+def standstill(store: Store) -> Standstill | None:
+    with store.read() as session:
+        return jobs.standstill(session)
+
+
+def seen_at_the_end(store: Store) -> Standstill:
+    """The standstill of a job that is there."""
+    seen = standstill(store)
+    assert seen is not None
+    return seen
+
+
+def finalist(index: int, seed_index: int = 0) -> NewTrial:
+    return NewTrial(Phase.FINALIST, 4, candidate(index), digest(index), seed_index, params=1000 + index, macs=2000)
+
+
+def go_on(store: Store, seen: Standstill, *rows: NewTrial, note: str | None = None) -> bool:
+    with store.write() as session:
+        return jobs.go_on(session, seen, rows, note)
+
+
+def reporting(store: Store) -> Claim:
+    """A job at its last trial, whose search had the candidates 0 and 1."""
+    job_id = add_job(store, trials=2)
+    for index in range(2):
+        taken = take(store)
+        propose(store, taken, index)
+        report(store, taken, 1, accuracy=0.5 + index / 10)
+        finish(store, taken)
+    go_on(store, seen_at_the_end(store), NewTrial(Phase.REPORT, 0))
+    found = take(store)
+    assert (found.job_id, found.phase) == (job_id, Phase.REPORT)
+    return found
+
+
+# --- created, read, listed
+
+
+def test_a_new_job_waits_and_holds_its_whole_spec(store: Store) -> None:
+    spec = complete(
+        {"dataset": "squares", "name": "mine", "budget": {"trials": 7, "parallel": 2}}, image=(1, 8, 8), images=64
+    )
+    dataset_id = add_dataset(store)
+    with store.write() as session:
+        job_id = jobs.create(session, spec, session.get_one(Dataset, dataset_id)).id
+    job = job_of(store, job_id)
+    assert JobSpec.model_validate(job.spec) == spec
+    assert (job.state, job.name, job.dataset_id) == (JobState.QUEUED, "mine", dataset_id)
+    assert (job.trials_planned, job.parallel, job.next_number) == (7, 2, 0)
+    assert (job.started_at, job.finished_at, job.reason, job.note, job.verdict) == (None,) * 5
+    assert (job.best_trial, job.best_accuracy) == (None, None)
+    with store.read() as session:
+        tallies = session.execute(select(Tally.phase, Tally.state, Tally.count).where(Tally.job_id == job_id)).all()
+    assert {tuple(row) for row in tallies} == {(phase, state, 0) for phase in Phase for state in TrialState}
+
+
+def test_jobs_have_ids_of_their_own(store: Store) -> None:
+    assert len({add_job(store) for _ in range(20)}) == 20
+
+
+@pytest.mark.parametrize("find", [jobs.get, jobs.cancel])
+def test_a_job_that_is_not_there_is_named(store: Store, find: Callable[..., Job]) -> None:
+    with store.write() as session, pytest.raises(NotFound, match="there is no job 'nope'; GET /v1/jobs lists them"):
+        find(session, "nope")
+
+
+def test_pages_go_from_the_newest_job_to_the_oldest(store: Store) -> None:
+    ids = [add_job(store) for _ in range(7)]
+    found: list[str] = []
+    after = None
+    while True:
+        with store.read() as session:
+            page = jobs.page(session, 3, after)
+        found += [job.id for job in page]
+        if len(page) < 3:
+            break
+        after = found[-1]
+    assert found == ids[::-1]
+
+
+def test_jobs_of_the_same_moment_stand_on_one_page_each(store: Store) -> None:
+    ids = [add_job(store) for _ in range(5)]
+    with store.write() as session:
+        session.execute(update(Job).values(created_at=LONG_AGO))
+    after, found = None, []
+    for _ in range(5):
+        with store.read() as session:
+            (job,) = jobs.page(session, 1, after)
+        after = job.id
+        found.append(job.id)
+    assert found == sorted(ids, reverse=True)
+    with store.read() as session:
+        assert jobs.page(session, 1, after) == []
+
+
+def test_a_page_after_no_job_is_refused(store: Store) -> None:
+    with store.read() as session, pytest.raises(InvalidInput, match="^cursor: 'nope' is not possible: take next_cursor"):
+        jobs.page(session, 3, "nope")
+
+
+# --- cancelled
+
+
+def test_a_cancelled_job_takes_its_trials_with_it(store: Store) -> None:
+    job_id, other = add_job(store, trials=4), add_job(store, trials=1)
+    done, running = run_trial(store), take(store)
+    add_queued(store, job_id, 2)
+    with store.write() as session:
+        assert jobs.cancel(session, job_id).state == JobState.CANCELLED
+    job = job_of(store, job_id)
+    assert (job.state, job.reason) == (JobState.CANCELLED, "cancelled by the user")
+    assert job.finished_at is not None
+    assert states_of(store, job_id) == [TrialState.COMPLETE] + [TrialState.CANCELLED] * 3
+    assert trial_of(store, running.trial_id).finished_at is not None
+    assert trial_of(store, done.trial_id).state == TrialState.COMPLETE
+    assert job_of(store, other).state == JobState.QUEUED
+    tallies, found = counted(store)
+    assert tallies == found
+    assert claim(store) is None
+    with pytest.raises(LeaseLost):
+        report(store, running, 1)
+
+
+def test_cancelling_again_changes_nothing(store: Store) -> None:
+    job_id = add_job(store)
+    take(store)
+    with store.write() as session:
+        jobs.cancel(session, job_id)
+    before = everything(store)
+    with store.write() as session:
+        assert jobs.cancel(session, job_id).state == JobState.CANCELLED
+    assert everything(store) == before
+
+
+def test_a_job_that_has_succeeded_cannot_be_cancelled(store: Store) -> None:
+    final = reporting(store)
+    with store.write() as session:
+        jobs.succeed(session, final, {"won": True}, stored("package"), digest(1))
+    before = everything(store)
+    with (
+        pytest.raises(IllegalTransition, match=f"job {final.job_id} is succeeded; it cannot become cancelled"),
+        store.write() as session,
+    ):
+        jobs.cancel(session, final.job_id)
+    assert everything(store) == before
+
+
+def test_threads_that_cancel_and_train_at_once_leave_a_cancelled_job(store: Store) -> None:
+    job_id = add_job(store, trials=30)
+    taken = [take(store) for _ in range(6)]
+
+    def work(index: int) -> None:
+        if index == 6:
+            with store.write() as session:
+                jobs.cancel(session, job_id)
+            return
+        try:
+            for number in range(1, 6):
+                report(store, taken[index], number)
+            finish(store, taken[index])
+        except LeaseLost:
+            return
+
+    together(7, work)
+    assert job_of(store, job_id).state == JobState.CANCELLED
+    assert set(states_of(store, job_id)) <= {TrialState.CANCELLED, TrialState.COMPLETE}
+    tallies, found = counted(store)
+    assert tallies == found
+
+
+# --- moved on
+
+
+def test_a_search_with_trials_left_does_not_stand_still(store: Store) -> None:
+    add_job(store, trials=2)
+    assert standstill(store) is None  # queued
+    first = take(store)
+    assert standstill(store) is None  # running
+    finish(store, first)
+    assert standstill(store) is None  # one to go
+    second = take(store)
+    assert standstill(store) is None
+    finish(store, second)
+    assert seen_at_the_end(store).state == JobState.RUNNING
+
+
+def test_a_search_at_its_end_is_seen_with_all_that_moving_on_needs(store: Store) -> None:
+    job_id = add_job(store, trials=1)
+    run_trial(store)
+    job = job_of(store, job_id)
+    assert standstill(store) == Standstill(
+        job_id, JobState.RUNNING, 1, JobSpec.model_validate(job.spec), job.dataset_id, ()
+    )
+
+
+def test_the_oldest_job_that_stands_still_is_seen_first(store: Store) -> None:
+    first, second = add_job(store, trials=1), add_job(store, trials=1)
+    one, two = take(store), take(store)
+    finish(store, two)
+    assert seen_at_the_end(store).job_id == second
+    finish(store, one)
+    assert seen_at_the_end(store).job_id == first
+
+
+def test_going_on_adds_the_next_phase(store: Store) -> None:
+    job_id = add_job(store, trials=1)
+    run_trial(store)
+    assert go_on(store, seen_at_the_end(store), finalist(0), finalist(0, seed_index=1))
+    assert job_of(store, job_id).state == JobState.FINALIZING
+    assert standstill(store) is None
+    first, second = take(store), take(store)
+    assert [(new.number, new.phase, new.seed_index, new.epochs) for new in (first, second)] == [
+        (1, Phase.FINALIST, 0, 4),
+        (2, Phase.FINALIST, 1, 4),
+    ]
+    trial = trial_of(store, first.trial_id)
+    assert (trial.candidate, trial.digest) == (candidate(0).to_json(), digest(0))
+    assert (trial.params, trial.macs) == (1000, 2000)
+    report(store, first, 1, accuracy=0.6)
+    finish(store, first)
+    assert standstill(store) is None
+    finish(store, second, TrialState.FAILED, reason=Reason.ERROR, error="broken")
+    seen = seen_at_the_end(store)
+    assert (seen.state, seen.next_number) == (JobState.FINALIZING, 3)
+    assert seen.finals == (
+        FinalTrial(
+            first.trial_id, 1, Phase.FINALIST, TrialState.COMPLETE, candidate(0), digest(0), 0, 0.6, 1000, 2000
+        ),
+        FinalTrial(
+            second.trial_id, 2, Phase.FINALIST, TrialState.FAILED, candidate(0), digest(0), 1, None, 1000, 2000
+        ),
+    )
+
+
+def test_threads_that_see_the_same_standstill_go_on_once(store: Store) -> None:
+    job_id = add_job(store, trials=1)
+    run_trial(store)
+    seen = seen_at_the_end(store)
+    answers = together(8, lambda _: go_on(store, seen, finalist(0), finalist(1), note="seen"))
+    assert sorted(answers) == [False] * 7 + [True]
+    assert states_of(store, job_id) == [TrialState.COMPLETE, TrialState.QUEUED, TrialState.QUEUED]
+    assert job_of(store, job_id).note == "seen"
+
+
+def test_threads_that_see_the_same_standstill_fail_the_job_once(store: Store) -> None:
+    job_id = add_job(store, trials=1)
+    run_trial(store)
+    seen = seen_at_the_end(store)
+
+    def fail(index: int) -> None:
+        with store.write() as session:
+            jobs.fail(session, seen, f"reason {index}")
+
+    together(8, fail)
+    job = job_of(store, job_id)
+    assert job.state == JobState.FAILED
+    assert job.reason in {f"reason {index}" for index in range(8)}
+    assert job.finished_at is not None
+
+
+@pytest.mark.parametrize("move", ["go on", "cancel"])
+def test_an_outdated_standstill_changes_nothing(store: Store, move: str) -> None:
+    job_id = add_job(store, trials=1)
+    run_trial(store)
+    seen = seen_at_the_end(store)
+    if move == "go on":
+        go_on(store, seen, finalist(0))
+    else:
+        with store.write() as session:
+            jobs.cancel(session, job_id)
+    before = everything(store)
+    assert not go_on(store, seen, finalist(1))
+    with store.write() as session:
+        jobs.fail(session, seen, "too late")
+    assert everything(store) == before
+
+
+def test_notes_stand_one_after_the_other(store: Store) -> None:
+    job_id = add_job(store, trials=2)
+    run_trial(store)
+    with store.write() as session:
+        jobs.close_search(session, job_id, "first")
+    go_on(store, seen_at_the_end(store), finalist(0), note="second")
+    assert job_of(store, job_id).note == "first; second"
+
+
+# --- the end of the search
+
+
+def test_a_closed_search_adds_no_more_trials_and_ends_with_those_that_run(store: Store) -> None:
+    job_id = add_job(store, trials=10)
+    run_trial(store)
+    running = take(store)
+    with store.write() as session:
+        jobs.close_search(session, job_id, "exhausted")
+    job = job_of(store, job_id)
+    assert (job.state, job.trials_planned, job.note) == (JobState.RUNNING, 2, "exhausted")
+    assert reserve(store) is None
+    assert standstill(store) is None
+    finish(store, running)
+    assert seen_at_the_end(store).job_id == job_id
+
+
+def test_a_search_that_is_over_cannot_be_closed(store: Store) -> None:
+    job_id = add_job(store, trials=1)
+    run_trial(store)
+    before = everything(store)
+    with store.write() as session:
+        jobs.close_search(session, job_id, "too late")
+    assert everything(store) == before
+    go_on(store, seen_at_the_end(store), finalist(0))
+    before = everything(store)
+    with store.write() as session:
+        jobs.close_search(session, job_id, "too late")
+    assert everything(store) == before
+
+
+def test_a_number_without_a_candidate_is_given_up_and_ends_the_search(store: Store) -> None:
+    job_id = add_job(store, trials=10)
+    run_trial(store)
+    running, empty = take(store), take(store)
+    with store.write() as session:
+        jobs.drop(session, empty, "exhausted")
+    trial = trial_of(store, empty.trial_id)
+    assert (trial.state, trial.error) == (TrialState.CANCELLED, "exhausted")
+    job = job_of(store, job_id)
+    assert (job.state, job.trials_planned, job.note) == (JobState.RUNNING, 3, "exhausted")
+    assert trial_of(store, running.trial_id).state == TrialState.RUNNING
+
+
+def test_the_best_trials_are_those_with_the_highest_accuracy_and_the_lowest_number(store: Store) -> None:
+    job_id = add_job(store, trials=20)
+    accuracies = [0.3, 0.9, 0.5, 0.9, 0.1]
+    taken = [run_trial(store, accuracy) for accuracy in accuracies]
+    pruned = take(store)
+    propose(store, pruned, 99)
+    report(store, pruned, 1, accuracy=0.99)
+    finish(store, pruned, TrialState.PRUNED, reason=Reason.RUNG)
+    with store.read() as session:
+        best = jobs.best_searched(session, job_id, 3)
+    assert [(found.number, found.accuracy) for found in best] == [(1, 0.9), (3, 0.9), (2, 0.5)]
+    assert best[0].candidate == candidate(taken[1].trial_id)
+    assert (best[0].phase, best[0].state) == (Phase.SEARCH, TrialState.COMPLETE)
+
+
+def test_trials_that_were_stopped_early_are_the_best_where_none_came_to_its_end(store: Store) -> None:
+    job_id = add_job(store, trials=20)
+    for index, accuracy in enumerate((0.3, 0.8)):
+        taken = take(store)
+        propose(store, taken, index)
+        report(store, taken, 1, accuracy=accuracy)
+        finish(store, taken, TrialState.PRUNED, reason=Reason.RUNG)
+    failed = take(store)
+    propose(store, failed, 2)
+    report(store, failed, 1, accuracy=0.9)
+    finish(store, failed, TrialState.FAILED, reason=Reason.DIVERGED)
+    with store.read() as session:
+        assert [found.accuracy for found in jobs.best_searched(session, job_id, 3)] == [0.8, 0.3]
+
+
+def test_there_is_no_best_trial_without_an_accuracy(store: Store) -> None:
+    job_id = add_job(store)
+    taken = take(store)
+    propose(store, taken, 0)
+    finish(store, taken)
+    add_queued(store, job_id, 1)
+    run_trial(store, 0.9)
+    with store.read() as session:
+        assert jobs.best_searched(session, job_id, 3) == []
+
+
+# --- succeeded
+
+
+def test_a_job_succeeds_with_its_verdict_its_package_and_its_winner(store: Store) -> None:
+    final = reporting(store)
+    assert job_of(store, final.job_id).best_trial == 1
+    with store.write() as session:
+        jobs.succeed(session, final, {"margin": 0.1}, stored("package"), digest(0))
+    job = job_of(store, final.job_id)
+    assert (job.state, job.verdict, job.best_trial) == (JobState.SUCCEEDED, {"margin": 0.1}, 0)
+    assert job.reason is None
+    assert job.finished_at is not None
+    with store.read() as session:
+        assert trials.package(session, final.job_id) == stored("package").sha256
+    assert trial_of(store, final.trial_id).state == TrialState.COMPLETE
+    assert standstill(store) is None
+
+
+def test_a_winner_that_was_never_searched_is_no_success(store: Store) -> None:
+    final = reporting(store)
+    before = everything(store)
+    with pytest.raises(NoResultFound), store.write() as session:
+        jobs.succeed(session, final, {}, stored("package"), digest(77))
+    assert everything(store) == before
+
+
+def test_a_failed_job_keeps_its_reason_and_its_finished_trials(store: Store) -> None:
+    job_id = add_job(store, trials=2)
+    done, running = run_trial(store), take(store)
+    with store.write() as session:
+        trials.fail(session, session.get_one(Job, job_id, with_for_update=True), "broken")
+    job = job_of(store, job_id)
+    assert (job.state, job.reason) == (JobState.FAILED, "broken")
+    with store.read() as session:
+        states = {trial_id: state for trial_id, state in session.execute(select(Trial.id, Trial.state))}
+    assert states == {done.trial_id: TrialState.COMPLETE, running.trial_id: TrialState.CANCELLED}

@@ -1,0 +1,219 @@
+"""The life of trials, step by step, in this process."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sqlalchemy import select
+
+import worker.train
+from nas.data.images import ImageSet
+from nas.settings import Settings
+from nas.spec import complete
+from nas.store import datasets, jobs
+from nas.store.artifacts import ArtifactStore
+from nas.store.session import Store
+from nas.store.states import JobState, Phase, TrialState
+from nas.store.tables import Artifact, Epoch, Job, Trial
+from nas.store.trials import Claim
+from nas.train.recipe import Recipe
+from tests.processes import TINY
+from tests.support import BACKENDS, open_store
+from worker.context import Context
+from worker.lease import Heartbeat
+from worker.step import step
+
+
+@contextmanager
+def a_worker(store: Store, folder: Path, stopping: Callable[[], bool] = lambda: False) -> Iterator[Context]:
+    settings = Settings.read({"NAS_HOME": str(folder)})
+    with Heartbeat(store, "w", settings.lease_s) as heartbeat:
+        artifacts = ArtifactStore(settings.artifacts_url)
+        yield Context(store, artifacts, settings, "w", torch.device("cpu"), heartbeat, stopping)
+
+
+def add(context: Context, **changes: Any) -> str:
+    dataset = datasets.ensure(context.store, context.artifacts, "digits")
+    spec = complete(TINY | changes, image=(1, 8, 8), images=dataset.train)
+    with context.store.write() as session:
+        return jobs.create(session, spec, dataset).id
+
+
+def job_of(context: Context, job_id: str) -> Job:
+    with context.store.read() as session:
+        return jobs.get(session, job_id)
+
+
+def trials_of(context: Context, job_id: str) -> list[Trial]:
+    with context.store.read() as session:
+        return list(session.scalars(select(Trial).where(Trial.job_id == job_id).order_by(Trial.number)))
+
+
+def run_while(context: Context, job_id: str, *states: JobState) -> None:
+    """Steps until the job is in none of the states."""
+    for _ in range(200):
+        if job_of(context, job_id).state not in states:
+            return
+        step(context)
+    raise AssertionError(f"the job is {job_of(context, job_id).state} after 200 steps")
+
+
+SEARCHING = (JobState.QUEUED, JobState.RUNNING)
+ALL = (*SEARCHING, JobState.FINALIZING)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_job_runs_to_its_verified_end(backend: str, tmp_path: Path) -> None:
+    final = {"finalists": 2, "controls": 2, "epochs": 2, "seeds": 2}
+    with open_store(backend, tmp_path) as store, a_worker(store, tmp_path) as context:
+        job_id = add(context, final=final, strategy="tpe")
+        run_while(context, job_id, *ALL)
+        job, found = job_of(context, job_id), trials_of(context, job_id)
+        assert (job.state, job.reason) == (JobState.SUCCEEDED, None)
+        phases = [trial.phase for trial in found]
+        assert phases == [Phase.SEARCH] * 3 + [Phase.FINALIST] * 4 + [Phase.CONTROL] * 4 + [Phase.REFERENCE] * 2 + [
+            Phase.REPORT
+        ]
+        assert all(trial.state == TrialState.COMPLETE for trial in found if trial.phase != Phase.SEARCH)
+        ended = [t for t in found if t.phase == Phase.SEARCH and t.state == TrialState.COMPLETE]
+        best = sorted((-(trial.accuracy or 0), trial.number) for trial in ended)
+        expected = {found[number].digest for _, number in best[:2]}
+        assert {trial.digest for trial in found if trial.phase == Phase.FINALIST} == expected
+        assert job.verdict is not None
+        assert job.verdict["winner"]["n"] == 2
+        assert job.verdict["controls"]["n"] == 4
+        assert job.best_trial is not None
+        assert found[job.best_trial].digest in expected
+        with store.read() as session:
+            kinds = sorted(session.scalars(select(Artifact.kind).join(Trial).where(Trial.job_id == job_id)))
+        assert kinds == ["package"] + ["weights"] * 10  # no checkpoint is left
+        stored = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+        assert len(stored) == 1 + 1 + 10  # the data set, the package, the weights
+
+
+def test_one_worker_and_one_seed_give_one_search(tmp_path: Path) -> None:
+    def search(folder: Path, seed: int) -> list[Any]:
+        with open_store("sqlite", folder) as store, a_worker(store, folder) as context:
+            job_id = add(context, strategy="tpe", budget={"trials": 12, "epochs": 1}, seed=seed)
+            run_while(context, job_id, *SEARCHING)
+            with store.read() as session:
+                losses = session.scalars(select(Epoch.train_loss).order_by(Epoch.trial_id, Epoch.epoch)).all()
+            searched = [trial for trial in trials_of(context, job_id) if trial.phase == Phase.SEARCH]
+            return [[(t.number, t.candidate, t.accuracy, t.state) for t in searched], losses]
+
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    first, again, other = search(folders[0], 5), search(folders[1], 5), search(folders[2], 6)
+    assert first == again
+    assert [row[1] for row in first[0]] != [row[1] for row in other[0]]
+
+
+def test_a_small_space_ends_the_search_early_and_says_so(tmp_path: Path) -> None:
+    space = {"ops": ["skip_connect", "max_pool_3x3"], "nodes": 1, "channels": 2, "cells": 2}
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
+        job_id = add(context, space=space, budget={"trials": 50, "epochs": 1})
+        run_while(context, job_id, *SEARCHING)
+        job = job_of(context, job_id)
+        searched = [trial for trial in trials_of(context, job_id) if trial.phase == Phase.SEARCH]
+        # Two cells are both reduction cells: one node, an operation for each of its two inputs, four networks.
+        assert len({trial.digest for trial in searched if trial.digest}) == 4
+        assert job.state == JobState.FINALIZING
+        assert job.note is not None
+        assert "found no further network" in job.note
+        assert job.trials_planned == len(searched) == 5
+        assert searched[-1].state == TrialState.CANCELLED
+
+
+def test_a_trial_that_diverges_is_recorded_with_its_reason_and_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proper = worker.train.recipe_of
+
+    def wild(claim: Claim, data: ImageSet) -> Recipe:
+        recipe = proper(claim, data)
+        return dataclasses.replace(recipe, lr=1e30, warmup=0.0) if claim.number == 1 else recipe
+
+    monkeypatch.setattr(worker.train, "recipe_of", wild)
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
+        job_id = add(context, budget={"trials": 3, "epochs": 1})
+        run_while(context, job_id, *SEARCHING)
+        found = trials_of(context, job_id)
+    assert [(trial.state, trial.reason) for trial in found[:3]] == [
+        (TrialState.COMPLETE, None),
+        (TrialState.FAILED, "diverged"),
+        (TrialState.COMPLETE, None),
+    ]
+    assert "loss became" in (found[1].error or "")
+
+
+def test_a_trial_that_raises_is_recorded_with_its_traceback_and_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proper = worker.train.recipe_of
+
+    def broken(claim: Claim, data: ImageSet) -> Recipe:
+        if claim.number == 0:
+            raise OSError("no space left on device")
+        return proper(claim, data)
+
+    monkeypatch.setattr(worker.train, "recipe_of", broken)
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
+        job_id = add(context, budget={"trials": 2, "epochs": 1})
+        run_while(context, job_id, *SEARCHING)
+        found = trials_of(context, job_id)
+    assert (found[0].state, found[0].reason) == (TrialState.FAILED, "error")
+    assert "OSError: no space left on device" in (found[0].error or "")
+    assert found[1].state == TrialState.COMPLETE
+
+
+def test_a_retraining_that_fails_once_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proper, failed = worker.train.recipe_of, []
+
+    def flaky(claim: Claim, data: ImageSet) -> Recipe:
+        if claim.phase == Phase.FINALIST and not failed:
+            failed.append(claim.number)
+            raise OSError("the disk was full for a moment")
+        return proper(claim, data)
+
+    monkeypatch.setattr(worker.train, "recipe_of", flaky)
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
+        job_id = add(context, budget={"trials": 1, "epochs": 1}, final=TINY["final"] | {"epochs": 1, "seeds": 1})
+        run_while(context, job_id, *ALL)
+        job, found = job_of(context, job_id), trials_of(context, job_id)
+    assert job.state == JobState.SUCCEEDED
+    assert [trial.attempt for trial in found if trial.number in failed] == [2]
+
+
+def test_a_budget_of_seconds_ends_the_search_and_the_job_goes_on_to_its_end(tmp_path: Path) -> None:
+    budget = {"trials": 10_000, "epochs": 500, "seconds": 2.0}
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
+        job_id = add(context, budget=budget, final=TINY["final"] | {"epochs": 1, "seeds": 1})
+        run_while(context, job_id, *ALL)
+        job, found = job_of(context, job_id), trials_of(context, job_id)
+    assert job.state == JobState.SUCCEEDED
+    assert job.note == "the search ended after 2 s, as its budget says"
+    assert {(t.state, t.reason) for t in found if t.phase == Phase.SEARCH} == {(TrialState.PRUNED, "budget")}
+
+
+def test_a_worker_that_is_stopped_in_the_middle_gives_the_trial_back_with_its_checkpoint(tmp_path: Path) -> None:
+    with open_store("sqlite", tmp_path) as store:
+        seen: list[int] = []
+
+        def stopping() -> bool:  # at the 30th step, in the third epoch of eleven steps each
+            seen.append(1)
+            return len(seen) >= 30
+
+        with a_worker(store, tmp_path, stopping) as context:
+            job_id = add(context, budget={"trials": 1, "epochs": 5})
+            step(context)
+            [trial] = trials_of(context, job_id)
+            assert (trial.state, trial.epoch, trial.losses, trial.owner) == (TrialState.QUEUED, 2, 0, None)
+        with a_worker(store, tmp_path) as context:
+            step(context)
+            [trial] = trials_of(context, job_id)
+        assert (trial.state, trial.epoch, trial.attempt) == (TrialState.COMPLETE, 5, 2)
