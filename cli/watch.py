@@ -18,6 +18,9 @@ POLL_S = 0.5
 LINE_S = 5.0
 """Where no terminal shows a bar, a line is printed this often."""
 
+STARTING_S = 15.0
+"""Workers that are being started are not called missing for so long."""
+
 PHASES = {
     "search": "searching",
     "finalist": "retraining the winner",
@@ -38,10 +41,10 @@ def watch(client: Client, job_id: str, console: Console) -> dict[str, Any]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("waiting", total=1.0, figures="")
-        last, printed = "", 0.0
+        last, printed, began = "", 0.0, time.monotonic()
         while True:
             shown = client.dashboard(job_id)
-            description, figures = _line(shown)
+            description, figures = _line(shown, patient=time.monotonic() - began < STARTING_S)
             bar.update(task, completed=shown["progress"]["fraction"], description=description, figures=figures)
             done = shown["job"]["phase"] == "done"
             if not console.is_terminal and (done or time.monotonic() - printed >= LINE_S) and figures != last:
@@ -54,7 +57,7 @@ def watch(client: Client, job_id: str, console: Console) -> dict[str, Any]:
             time.sleep(POLL_S)
 
 
-def _line(shown: dict[str, Any]) -> tuple[str, str]:
+def _line(shown: dict[str, Any], *, patient: bool) -> tuple[str, str]:
     progress, best = shown["progress"], shown["best"]
     figures = [f"trials {progress['trials_finished']}/{progress['trials_planned']}"]
     phase = shown["phases"].get(shown["job"]["phase"])
@@ -65,7 +68,7 @@ def _line(shown: dict[str, Any]) -> tuple[str, str]:
     figures.append(f"{_clock(progress['elapsed_s'])} gone")
     if progress["eta_s"] is not None:
         figures.append(f"about {_clock(progress['eta_s'])} left")
-    if shown["waiting"]:
+    if shown["waiting"] and not patient:
         figures.append(f"waiting: {shown['waiting']}")
     return PHASES[shown["job"]["phase"]], ", ".join(figures)
 

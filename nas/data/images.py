@@ -16,6 +16,9 @@ TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.2
 """Of what the test split leaves."""
 
+SMALLEST_CLASS = 7
+"""Of seven images, one or two go to test, and a fifth of the rest is at least one again: every split has the class."""
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -93,9 +96,10 @@ def split_images(
             "labels", labels.shape, f"one label in 0..{len(classes) - 1} for each of {len(images)} images"
         )
     counts = np.bincount(labels, minlength=len(classes))
-    if len(classes) < 2 or counts.min() < 5:
+    if len(classes) < 2 or counts.min() < SMALLEST_CLASS:
         smallest = classes[int(counts.argmin())] if classes else None
-        raise InvalidInput("labels", smallest, "two or more classes, each of at least 5 images, can be split")
+        mend = f"two or more classes, each of at least {SMALLEST_CLASS} images, can be split"
+        raise InvalidInput("labels", smallest, mend)
     rest, test = _divide(np.arange(len(labels)), labels, TEST_SHARE, seed)
     train, validation = _divide(rest, labels[rest], VALIDATION_SHARE, seed)
     return ImageSet(images, labels, classes, train, validation, test)

@@ -172,7 +172,8 @@ def test_a_trial_that_raises_is_recorded_with_its_traceback_and_the_search_goes_
 
 
 def test_a_retraining_that_fails_once_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    proper, failed = worker.train.recipe_of, []
+    proper = worker.train.recipe_of
+    failed: list[int] = []
 
     def flaky(claim: Claim, data: ImageSet) -> Recipe:
         if claim.phase == Phase.FINALIST and not failed:
