@@ -26,7 +26,7 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python bench/depthwise.py
+	$(BIN)/python bench/small_maps.py
 
 up: setup
 	$(BIN)/nas serve

@@ -61,6 +61,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         status = HTTPStatus(error.status_code)
+        if status == HTTPStatus.BAD_REQUEST:  # FastAPI's only one: a body that breaks the parser itself
+            mend = "it has to be JSON in UTF-8, with numbers and brackets within a parser's limits"
+            return problem(status, f"body: {mend}", [_named("body", None, mend)])
         answer = problem(status, f"{request.method} {request.url.path}: {error.detail}")
         answer.headers.update(error.headers or {})
         return answer
@@ -74,7 +77,7 @@ def install(app: FastAPI) -> None:
 
 
 def _described(entry: dict[str, Any]) -> dict[str, Any]:
-    place = [part for part in entry["loc"] if part not in ("body", "query", "path", "header")]
+    place = list(entry["loc"][1:])  # the first is where it stands: body, query, path, header
     field = ".".join(map(str, place)) or "body"
     value, mend = entry.get("input"), str(entry["msg"]).removeprefix("Value error, ")
     if entry["type"] == "extra_forbidden":

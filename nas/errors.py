@@ -15,6 +15,17 @@ NasError
 └── VerificationFailed   the exported model does not score what was reported: do not publish it
 """
 
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 12
+
+
+def shorten(value: object) -> str:
+    """A value as a message quotes it: enough to recognise it by, however large or deep it is."""
+    return _SHORT.repr(value)
+
 
 class NasError(Exception):
     """Base of everything this project raises on purpose."""
@@ -34,7 +45,7 @@ class InvalidInput(UserError):  # noqa: N818 - named by what is wrong, as in the
     """
 
     def __init__(self, field: str, value: object, mend: str) -> None:
-        super().__init__(f"{field}: {value!r} is not possible: {mend}")
+        super().__init__(f"{field}: {shorten(value)} is not possible: {mend}")
         self.field = field
         self.value = value
         self.mend = mend
@@ -75,7 +86,7 @@ class Diverged(NasError):  # noqa: N818
     """The loss stopped being finite."""
 
     def __init__(self, epoch: int, loss: float) -> None:
-        super().__init__(f"the training loss became {loss} in epoch {epoch}")
+        super().__init__(f"the loss became {loss} in epoch {epoch}")
         self.epoch = epoch
 
 

@@ -11,4 +11,4 @@ def derive(seed: int, *path: int | str) -> int:
     numpy's SeedSequence does the mixing (O'Neill 2015); names enter it by their CRC, which is stable across processes.
     """
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in path]
-    return int(np.random.SeedSequence([seed, *words]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, len(words), *words]).generate_state(1)[0])

@@ -31,6 +31,7 @@ router = APIRouter(
     responses={404: _PROBLEM, 422: _PROBLEM},
 )
 
+_PLAIN = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL takes no NUL, not even to compare with
 JobId = Annotated[str, Path(max_length=64, description="id of a job")]
 Number = Annotated[int, Path(ge=0, le=2**31 - 1, description="number of a trial")]
 Limit = Annotated[int, Query(ge=1, le=500, description="how many at the most")]

@@ -36,9 +36,9 @@ class ImageSet:
     images: UInt8[npt.NDArray[np.uint8], "n c h w"]
     labels: Int64[npt.NDArray[np.int64], " n"]
     classes: tuple[str, ...]
-    train: Int64[npt.NDArray[np.int64], " a"]
-    validation: Int64[npt.NDArray[np.int64], " b"]
-    test: Int64[npt.NDArray[np.int64], " c"]
+    train: Int64[npt.NDArray[np.int64], " r"]
+    validation: Int64[npt.NDArray[np.int64], " v"]
+    test: Int64[npt.NDArray[np.int64], " t"]
 
     @property
     def digest(self) -> str:
@@ -81,7 +81,7 @@ class ImageSet:
 
 def split_images(
     images: UInt8[npt.NDArray[np.uint8], "n c h w"],
-    labels: Int64[npt.NDArray[np.int64], " n"],
+    labels: Int64[npt.NDArray[np.int64], " labels"],
     classes: tuple[str, ...],
     *,
     seed: int,

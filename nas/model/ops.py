@@ -12,6 +12,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+TINY_MAP = 16
+"""Pixels up to which a 1×1 convolution is trained as one matrix product on a CPU, in about half of oneDNN's time."""
 
 
 class Pointwise(nn.Conv2d):
@@ -28,7 +32,11 @@ class Pointwise(nn.Conv2d):
 
     def forward(self, x: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_out h2 w2"]:
         """See the class."""
-        return super().forward(x[:, :, :: self.step, :: self.step] if self.step > 1 else x)
+        if self.step > 1:
+            x = x[:, :, :: self.step, :: self.step]
+        if self.training and x.device.type == "cpu" and x.shape[2] * x.shape[3] <= TINY_MAP:
+            return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
+        return super().forward(x)
 
 
 class ReLUConvBN(nn.Sequential):
@@ -39,7 +47,7 @@ class ReLUConvBN(nn.Sequential):
 
 
 SMALL_MAP = 64
-"""Pixels up to which a depthwise convolution is trained as matrix products on a CPU."""
+"""Pixels up to which a depthwise convolution of a large kernel is trained as matrix products on a CPU."""
 
 
 class Depthwise(nn.Conv2d):
@@ -47,9 +55,9 @@ class Depthwise(nn.Conv2d):
 
     [N, C, H, W] → [N, C, ceil(H/stride), ceil(W/stride)].
 
-    On maps of at most SMALL_MAP pixels a kernel is a small matrix from input pixels to output pixels, and training
-    takes one batched matrix product over the channels: oneDNN's backward pass of depthwise convolutions costs 2 to 15
-    times as much there (bench/depthwise.py).
+    On maps of at most SMALL_MAP pixels (TINY_MAP for plain 3×3 kernels) a kernel is a small matrix from input pixels to
+    output pixels, and training takes one batched matrix product over the channels: oneDNN's backward pass of depthwise
+    convolutions costs 1.2 to 20 times as much there (bench/small_maps.py).
     """
 
     def __init__(self, channels: int, kernel: int, stride: int, dilation: int) -> None:
@@ -59,10 +67,12 @@ class Depthwise(nn.Conv2d):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
         """See the class."""
         _, channels, height, width = x.shape
-        if not self.training or x.device.type != "cpu" or height * width > SMALL_MAP:
+        largest = TINY_MAP if self.kernel_size[0] <= 3 and self.dilation[0] == 1 else SMALL_MAP
+        if not self.training or x.device.type != "cpu" or height * width > largest:
             return super().forward(x)
         kernel, stride, dilation = self.kernel_size[0], self.stride[0], self.dilation[0]
-        matrices = self.weight.view(channels, -1) @ _shifts(kernel, stride, dilation, height, width)
+        shifts = _shifts(kernel, stride, dilation, height, width).to(self.weight.dtype)
+        matrices = self.weight.view(channels, -1) @ shifts
         out: Tensor = _PixelProduct.apply(  # type: ignore[no-untyped-call]
             x, matrices.view(channels, height * width, -1), stride
         )
@@ -87,6 +97,7 @@ class _PixelProduct(torch.autograd.Function):
         return _channels_last(torch.bmm(pixels, matrices), -(-height // stride), -(-width // stride))
 
     @staticmethod
+    @once_differentiable
     def backward(
         ctx: Any, grad: Float[Tensor, "n c h2 w2"]
     ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "c p q"], None]:
@@ -104,6 +115,7 @@ def _channels_last(pixels: Float[Tensor, "c n hw"], height: int, width: int) -> 
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what is kept has to serve training too
 def _shifts(
     kernel: int, stride: int, dilation: int, height: int, width: int
 ) -> Float[Tensor, "kernel_pixels in_times_out_pixels"]:

@@ -48,8 +48,9 @@ class OptunaSearch:
     ) -> None:
         kept = self._replayed
         if self._space != space or len(kept) > len(history) or not all(map(_continues, kept, history)):
-            self._space, kept, self._ids = space, [], []
+            kept, self._ids = [], []
             self._study = optuna.create_study(direction="maximize")
+        self._space = None  # until all is replayed: an error in between must not leave a half study behind
         storage = self._study._storage
         for index, observation in enumerate(history):
             if index < len(kept) and kept[index] == observation:
@@ -62,7 +63,7 @@ class OptunaSearch:
                     storage.set_trial_intermediate_value(self._ids[index], step, value)
                 if frozen.state.is_finished():
                     storage.set_trial_state_values(self._ids[index], frozen.state, frozen.values)
-        self._replayed = list(history)
+        self._space, self._replayed = space, list(history)
 
 
 def _continues(before: Observation, after: Observation) -> bool:
@@ -84,7 +85,10 @@ def _frozen(observation: Observation, space: Space, distributions: Mapping[str, 
         params=dict(space.encode(observation.candidate)),
         distributions=dict(distributions),
         value=observation.accuracy if state == TrialState.COMPLETE else None,
-        intermediate_values={} if observation.accuracy is None else {observation.epoch: observation.accuracy},
+        # Of a running trial nothing is kept: it may still end as if it had never been seen.
+        intermediate_values={observation.epoch: observation.accuracy}
+        if observation.finished and observation.accuracy is not None
+        else {},
     )
 
 

@@ -38,6 +38,7 @@ class Candidate:
         match data:
             case {"genotype": genotype, **rest} if not rest:
                 return cls(Genotype.from_json(genotype))
-            case {"residual": {"width": int(width), "blocks": int(blocks), **other}, **rest} if not rest and not other:
-                return cls(ResidualNet(width, blocks))
+            case {"residual": {"width": width, "blocks": blocks, **other}, **rest} if not rest and not other:
+                if type(width) is int and type(blocks) is int and width > 0 and blocks > 0:
+                    return cls(ResidualNet(width, blocks))
         raise InvalidInput("candidate", data, '{"genotype": …} or {"residual": {"width", "blocks"}}')

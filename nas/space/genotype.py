@@ -68,6 +68,8 @@ class Cell:
     def from_json(cls, data: Any) -> Self:
         """The inverse of to_json. Raises GenotypeError for anything else."""
         try:
+            if set(data) != {"nodes", "concat"}:
+                raise ValueError("other fields")
             nodes = tuple(tuple(Edge(_text(op), _index(source)) for op, source in edges) for edges in data["nodes"])
             concat = tuple(_index(index) for index in data["concat"])
         except (KeyError, TypeError, ValueError) as error:

@@ -51,7 +51,7 @@ def reduction_cells(cells: int) -> tuple[int, ...]:
 
 
 def smallest_input(cells: int) -> int:
-    """The smallest image side for that depth: every reduction halves it, and the last must leave 2×2 pixels."""
+    """The smallest image side for that depth: every reduction halves it evenly, and the last leaves 2×2 pixels."""
     return 2 << len(reduction_cells(cells))
 
 

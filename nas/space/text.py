@@ -32,7 +32,7 @@ def from_text(text: str) -> Genotype:
         cells = [_cell(fields[name], fields[f"{name}_concat"]) for name in ("normal", "reduce")]
     except GenotypeError:
         raise
-    except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, TypeError, KeyError, OverflowError, RecursionError, MemoryError) as error:
         raise GenotypeError("genotype", text[:200], f"it has to read {_MEND}") from error
     return Genotype(*cells)
 
@@ -55,6 +55,8 @@ def _fields(text: str) -> dict[str, ast.expr]:
 
 
 def _cell(edges: ast.expr, concat: ast.expr) -> Cell:
+    if not isinstance(edges, ast.List | ast.Tuple):  # a set has no order
+        raise TypeError(edges)
     pairs = [Edge(op, _index(source)) for op, source in ast.literal_eval(edges)]
     if len(pairs) % 2:
         raise ValueError(len(pairs))
@@ -65,7 +67,7 @@ def _cell(edges: ast.expr, concat: ast.expr) -> Cell:
 def _concat(node: ast.expr) -> tuple[int, ...]:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
         bounds = range(*(_index(ast.literal_eval(argument)) for argument in node.args))
-        if len(bounds) > MAX_NODES:
+        if node.keywords or len(bounds) > MAX_NODES:
             raise ValueError(bounds)
         return tuple(bounds)
     return tuple(_index(index) for index in ast.literal_eval(node))

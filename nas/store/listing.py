@@ -85,7 +85,7 @@ def _decode(cursor: str, sort: str) -> tuple[float, int]:
     try:
         of, value, number = json.loads(base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True))
         fits = of == sort and type(value) in (int, float) and type(number) is int
-        if not fits or not abs(value) <= 2**53 or not 0 <= number <= 2**31:
+        if not fits or not -(2**31) <= value < 2**31 or not 0 <= number < 2**31:  # what an INTEGER holds
             raise ValueError(of)
     except (ValueError, TypeError, RecursionError, binascii.Error) as error:
         raise InvalidInput("cursor", cursor, "take next_cursor from the page before, with the same sort") from error

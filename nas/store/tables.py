@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     ForeignKey,
@@ -151,7 +152,7 @@ class Trial(Base):
     epoch: Mapped[int] = mapped_column(default=0)
     accuracy: Mapped[float | None]
     params: Mapped[int | None]
-    macs: Mapped[int | None]
+    macs: Mapped[int | None] = mapped_column(BigInteger)
     owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None]
     attempt: Mapped[int] = mapped_column(default=0)
@@ -205,7 +206,7 @@ class Artifact(Base):
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True)
     kind: Mapped[str] = mapped_column(String(16), primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64), index=True)
-    size_bytes: Mapped[int]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
 
 

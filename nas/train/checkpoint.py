@@ -55,12 +55,13 @@ class Checkpoint:
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """The inverse of to_bytes. Raises safetensors.SafetensorError for anything else."""
+        tensors = load(content)  # checks the format, header included
         header: dict[str, Any] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         if "checkpoint" not in header.get("__metadata__", {}):
             raise safetensors.SafetensorError("this safetensors file is not a checkpoint")
         network: dict[str, Tensor] = {}
         optimizer: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in load(content).items():
+        for key, tensor in tensors.items():
             if key.startswith(_NETWORK):
                 network[key.removeprefix(_NETWORK)] = tensor
             else:

@@ -85,10 +85,12 @@ def fit(
             total += loss.detach()
 
         train_loss = total.item() / steps_an_epoch
-        if not math.isfinite(train_loss):
-            raise Diverged(epoch + 1, train_loss)
         with _autocast(device):
             validation_loss, accuracy = evaluate(network, normalise, validation)
+        # The last step may be the one that broke the network, and only validation sees that.
+        for shown in (train_loss, validation_loss):
+            if not math.isfinite(shown):
+                raise Diverged(epoch + 1, shown)
         seconds = time.perf_counter() - began
         result = EpochResult(epoch + 1, train_loss, validation_loss, accuracy, lr, seconds)
         if not on_epoch(result, lambda done=epoch + 1: Checkpoint.take(done, network, optimizer)):  # type: ignore[misc]

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from nas.errors import IllegalTransition
 from nas.search.strategy import Observation
 from nas.store import jobs, trials
+from nas.store.artifacts import Stored
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Incumbent
@@ -69,6 +70,17 @@ def test_a_proposal_is_written_to_the_trial(store: Store) -> None:
     trial = trial_of(store, taken.trial_id)
     assert trial.candidate == candidate(7).to_json()
     assert (trial.digest, trial.params, trial.macs) == (digest(7), 123, 456)
+
+
+def test_the_largest_networks_and_files_have_room(store: Store) -> None:
+    """256 channels and 40 cells, which a job may ask for, take billions of operations and gigabytes."""
+    add_job(store)
+    taken = take(store)
+    with store.write() as session:
+        trials.set_candidate(session, taken, candidate(0), digest(0), params=2**31 - 1, macs=2**40)
+        trials.attach(session, taken, "weights", Stored("a" * 64, 2**36))
+    assert trial_of(store, taken.trial_id).macs == 2**40
+    assert artifacts_of(store, taken)["weights"] == ("a" * 64, 2**36)
 
 
 def test_the_twin_of_a_trial_is_refused_and_another_proposal_is_taken(store: Store) -> None:

@@ -119,7 +119,7 @@ def test_predictions_come_in_the_order_of_the_images_from_batches_of_bounded_siz
 
 def test_a_training_that_diverges_is_ended_with_its_epoch() -> None:
     run = Run()
-    with pytest.raises(Diverged, match=r"training loss became (nan|inf) in epoch") as caught:
+    with pytest.raises(Diverged, match=r"loss became (nan|inf) in epoch") as caught:
         train(network(), TRAIN, VALIDATION, replace(RECIPE, lr=1e20), run=run)
     assert caught.value.epoch == len(run.results) + 1
 

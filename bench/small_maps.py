@@ -1,6 +1,6 @@
-"""Training steps of depthwise convolutions on small maps: ours (matrix products) beside torch's, in one run.
+"""Training steps of convolutions on small maps: ours (matrix products) beside torch's, in one run.
 
-python bench/depthwise.py [--threads 1] [--batch 96]
+python bench/small_maps.py [--threads 1] [--batch 96]
 
 Prints a row a shape and one for whole networks. State the machine with the figures.
 """
@@ -37,11 +37,12 @@ def step_ms(module: nn.Module, images: Tensor, repeats: int) -> float:
 
 def with_torchs(measure: Callable[[], float]) -> float:
     """The measurement with torch's own convolution on maps of every size."""
-    ours, ops.SMALL_MAP = ops.SMALL_MAP, 0
+    ours = ops.SMALL_MAP, ops.TINY_MAP
+    ops.SMALL_MAP = ops.TINY_MAP = 0
     try:
         return measure()
     finally:
-        ops.SMALL_MAP = ours
+        ops.SMALL_MAP, ops.TINY_MAP = ours
 
 
 print(f"torch {torch.__version__}, {options.threads} thread, batch {options.batch}, forward + backward, median ms")
@@ -55,15 +56,22 @@ for channels, side in ((8, 8), (16, 4), (32, 2)):
         name = f"{channels} channels {side}×{side}, {kernel}×{kernel} d{dilation} s{stride}"
         print(f"{name:34} {theirs:8.2f} {ours:8.2f} {theirs / ours:6.1f}")
 
+for c_in, channels, side in ((64, 16, 4), (16, 16, 4), (32, 32, 2)):
+    layer = ops.Pointwise(c_in, channels).to(memory_format=torch.channels_last)
+    images = torch.randn(options.batch, c_in, side, side).contiguous(memory_format=torch.channels_last)
+    images.requires_grad_()
+    theirs, ours = with_torchs(lambda: step_ms(layer, images, 60)), step_ms(layer, images, 60)  # noqa: B023
+    print(f"{f'1×1, {c_in} → {channels} channels {side}×{side}':34} {theirs:8.2f} {ours:8.2f} {theirs / ours:6.1f}")
+
 space = CellSpace(DEFAULT_OPERATIONS, nodes=4, channels=8, cells=4)
 rng = np.random.default_rng(0)
 images = torch.randn(options.batch, 1, 8, 8).contiguous(memory_format=torch.channels_last)
-theirs, ours = [], []
+all_theirs, all_ours = [], []
 for _ in range(8):
     network = build_network(space.sample(rng), channels=8, cells=4, in_channels=1, classes=10)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    theirs.append(with_torchs(lambda: step_ms(network, images, 10)))  # noqa: B023
-    ours.append(step_ms(network, images, 10))
-a, b = statistics.mean(theirs), statistics.mean(ours)
+    all_theirs.append(with_torchs(lambda: step_ms(network, images, 10)))  # noqa: B023
+    all_ours.append(step_ms(network, images, 10))
+a, b = statistics.mean(all_theirs), statistics.mean(all_ours)
 print(f"{'8 random networks on 8×8 images':34} {a:8.1f} {b:8.1f} {a / b:6.2f}")
 print(f"images a second: torch {1e3 * options.batch / a:.0f}, ours {1e3 * options.batch / b:.0f}")

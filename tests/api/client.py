@@ -1,0 +1,103 @@
+"""A client that calls the app without a network, from tests that are not async."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+
+from api.deps import Parts
+from nas.store.artifacts import ArtifactStore
+from nas.store.session import Store
+
+
+@dataclass(frozen=True)
+class ApiClient:
+    """Sends requests to an app that has started; an exception in the app is an answer of 500, as on a server."""
+
+    parts: Parts
+    portal: BlockingPortal
+    http: httpx.AsyncClient
+
+    @property
+    def store(self) -> Store:
+        """The app's database."""
+        return self.parts.store
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The app's files."""
+        return self.parts.artifacts
+
+    def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """Any request."""
+
+        async def send() -> httpx.Response:
+            return await self.http.request(method, url, **options)
+
+        return self.portal.call(send)
+
+    def get(self, url: str, **options: Any) -> httpx.Response:
+        """GET."""
+        return self.request("GET", url, **options)
+
+    def post(self, url: str, **options: Any) -> httpx.Response:
+        """POST."""
+        return self.request("POST", url, **options)
+
+    def ask(self, body: object, media_type: str = "application/json") -> httpx.Response:
+        """POSTs a job; bytes and text are sent as they are, anything else as JSON."""
+        content = body if isinstance(body, str | bytes) else json.dumps(body)
+        return self.post("/v1/jobs", content=content, headers={"Content-Type": media_type})
+
+    def add_job(self, **more: Any) -> str:
+        """The id of a new job on `squares`."""
+        answer = self.ask({"dataset": "squares"} | more)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+
+@contextmanager
+def calling(app: FastAPI) -> Iterator[ApiClient]:
+    """Starts the app, and ends it."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)),
+        portal.wrap_async_context_manager(httpx.AsyncClient(transport=transport, base_url="http://test")) as http,
+    ):
+        yield ApiClient(app.state.parts, portal, http)
+
+
+def problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
+    """Checks that the answer is an RFC 9457 document with that status, whose detail has these words; the document."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert set(document) == {"type", "title", "status", "detail", "errors"}
+    assert document["status"] == status
+    assert document["type"] == "about:blank"
+    assert document["title"]
+    assert document["detail"]
+    for word in words:
+        assert word in document["detail"], document["detail"]
+    for error in document["errors"]:
+        assert set(error) == {"field", "value", "mend"}
+        assert error["field"]
+        assert error["mend"]
+        assert error["field"] in document["detail"]
+        assert error["mend"] in document["detail"]
+    return document
+
+
+def fault(answer: httpx.Response, field: str, *mend: str, status: int = 422) -> dict[str, Any]:
+    """Checks that the answer finds fault with that field, and says these words on how to mend it; what it says of it."""
+    faults = [error for error in problem(answer, status)["errors"] if error["field"] == field]
+    assert len(faults) == 1, answer.text
+    for word in mend:
+        assert word in faults[0]["mend"], faults[0]["mend"]
+    return dict(faults[0])

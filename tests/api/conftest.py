@@ -1,0 +1,31 @@
+"""The app on a fresh database, without any worker, and a client of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api.main import create_app
+from nas.settings import Settings
+from nas.store import datasets
+from tests.api.client import ApiClient, calling
+from tests.support import database, random_images
+
+
+@pytest.fixture
+def backend() -> str:
+    """SQLite, unless a test asks for more by a parameter of this name: the store's tests run on both."""
+    return "sqlite"
+
+
+@pytest.fixture
+def settings(backend: str, tmp_path: Path) -> Settings:
+    return Settings.read({"NAS_HOME": str(tmp_path), "NAS_DATABASE_URL": database(backend, tmp_path)})
+
+
+@pytest.fixture
+def api(settings: Settings) -> Iterator[ApiClient]:
+    """With one small data set, `squares`, that takes no time to load."""
+    with calling(create_app(settings)) as client:
+        datasets.add(client.store, client.artifacts, "squares", random_images(8))
+        yield client

@@ -1,0 +1,375 @@
+"""What the dashboard shows, from the first moment to the last, and what it costs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text, update
+
+from nas.errors import NotFound
+from nas.store import jobs, trials, workers
+from nas.store.dashboard import UNKNOWN_SHARE, Dashboard, Progress, dashboard
+from nas.store.jobs import NewTrial
+from nas.store.session import Store, now
+from nas.store.states import JobState, Phase, Reason, TrialState
+from nas.store.tables import Incumbent, Job, Tally, Trial, Worker
+from tests.support import (
+    LEASE_S,
+    LONG_AGO,
+    add_job,
+    age,
+    candidate,
+    digest,
+    finish,
+    propose,
+    report,
+    run_trial,
+    stored,
+    take,
+)
+
+# What support.add_job asks for: 10 trials of 3 epochs, then (1 finalist + 2 controls + 1 reference) × 2 seeds × 4 epochs.
+TRIALS, EPOCHS, FINAL_EPOCHS = 10, 3, 32
+PLANNED = {"search": 10, "finalist": 2, "control": 4, "reference": 2, "report": 1}
+NO_WORKER = "no worker is alive; start one with `nas worker`, or more with `nas serve --workers N`"
+
+
+def show(store: Store, job_id: str) -> Dashboard:
+    with store.read() as session:
+        return dashboard(session, job_id, LEASE_S)
+
+
+def register(store: Store, *names: str) -> None:
+    for name in names:
+        with store.write() as session:
+            workers.register(session, name, "cpu")
+
+
+def finished(shown: Dashboard) -> dict[str, int]:
+    return {phase: of["finished"] for phase, of in shown.phases.items()}
+
+
+def finalize(store: Store, *rows: NewTrial) -> None:
+    """Moves the job that stands still on."""
+    with store.read() as session:
+        seen = jobs.standstill(session)
+    assert seen is not None
+    with store.write() as session:
+        assert jobs.go_on(session, seen, rows)
+
+
+def retraining(phase: Phase, index: int, seed_index: int = 0) -> NewTrial:
+    return NewTrial(phase, 4, candidate(index), digest(index), seed_index, params=1, macs=1)
+
+
+# --- stage by stage
+
+
+def test_a_job_that_is_not_there_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFound, match="there is no job 'nope'"):
+        show(store, "nope")
+
+
+def test_a_queued_job_without_a_worker_waits_for_one(store: Store) -> None:
+    job_id = add_job(store, name="mine")
+    shown = show(store, job_id)
+    assert (shown.job.id, shown.job.name, shown.job.state) == (job_id, "mine", JobState.QUEUED)
+    assert (shown.dataset, shown.phase) == ("squares", "search")
+    assert shown.progress == Progress(
+        fraction=0.0, trials_finished=0, trials_planned=TRIALS, elapsed_s=0.0, eta_s=None
+    )
+    assert shown.counts == dict.fromkeys(TrialState, 0)
+    assert shown.phases == {phase: {"finished": 0, "planned": planned} for phase, planned in PLANNED.items()}
+    assert (shown.best, shown.incumbents, shown.running) == (None, [], [])
+    assert shown.waiting == NO_WORKER
+
+
+def test_a_queued_job_with_a_worker_waits_for_seconds(store: Store) -> None:
+    job_id = add_job(store)
+    register(store, "ada")
+    assert show(store, job_id).waiting == "a worker takes it within seconds"
+
+
+def test_a_worker_that_was_not_seen_for_a_lease_is_none(store: Store) -> None:
+    job_id = add_job(store)
+    register(store, "ada")
+    with store.write() as session:
+        session.execute(update(Worker).values(seen_at=now(session) - timedelta(seconds=LEASE_S + 1)))
+    assert show(store, job_id).waiting == NO_WORKER
+
+
+def test_a_queued_job_waits_for_those_before_it(store: Store) -> None:
+    job_ids = [add_job(store) for _ in range(3)]
+    register(store, "ada")
+    assert [show(store, job_id).waiting for job_id in job_ids] == [
+        "a worker takes it within seconds",
+        "1 earlier job first: workers take the oldest job that has work",
+        "2 earlier jobs first: workers take the oldest job that has work",
+    ]
+    with store.write() as session:
+        jobs.cancel(session, job_ids[0])
+    assert show(store, job_ids[1]).waiting == "a worker takes it within seconds"
+
+
+def test_a_running_job_shows_its_trials_at_work(store: Store) -> None:
+    job_id = add_job(store)
+    register(store, "ada", "bob")
+    done = run_trial(store, accuracy=0.6)
+    first, second = take(store, "ada"), take(store, "bob")
+    propose(store, first, 50)
+    report(store, first, 1, accuracy=0.4)
+    age(store, job_id, 100)
+    shown = show(store, job_id)
+    assert (shown.job.state, shown.phase, shown.waiting) == (JobState.RUNNING, "search", None)
+    assert [(trial.number, trial.owner, trial.epoch, trial.accuracy) for trial in shown.running] == [
+        (1, "ada", 1, 0.4),
+        (2, "bob", 0, None),
+    ]
+    assert shown.running[1].id == second.trial_id
+    assert {state: count for state, count in shown.counts.items() if count} == {"complete": 1, "running": 2}
+    assert finished(shown) == {"search": 1, "finalist": 0, "control": 0, "reference": 0, "report": 0}
+    assert shown.best is not None
+    assert (shown.best.id, shown.best.number, shown.best.accuracy) == (done.trial_id, 0, 0.6)
+    assert [(row.number, row.accuracy) for row in shown.incumbents] == [(0, 0.6)]
+    assert (shown.progress.trials_finished, shown.progress.trials_planned) == (1, TRIALS)
+    assert 100 <= shown.progress.elapsed_s < 130
+
+
+def test_the_fraction_and_the_time_left_follow_from_the_epochs(store: Store) -> None:
+    job_id = add_job(store)
+    register(store, "ada", "bob")
+    first = take(store)
+    report(store, first, 1)  # an epoch takes 2 seconds
+    expected_search = UNKNOWN_SHARE * EPOCHS * TRIALS
+    left = expected_search - 1 + FINAL_EPOCHS
+    shown = show(store, job_id).progress
+    assert shown.fraction == pytest.approx(1 / (1 + left))
+    assert shown.eta_s == pytest.approx(left * 2.0 / 2)  # two workers share it
+
+    report(store, first, 2)
+    finish(store, first, TrialState.PRUNED, reason=Reason.RUNG)
+    second = take(store)
+    for number in (1, 2):
+        report(store, second, number)
+    finish(store, second, TrialState.PRUNED, reason=Reason.RUNG)
+    left = 2 * TRIALS - 4 + FINAL_EPOCHS  # a trial takes two epochs, as those that have ended did
+    shown = show(store, job_id).progress
+    assert shown.fraction == pytest.approx(4 / (4 + left))
+    assert shown.eta_s == pytest.approx(left * 2.0 / 2)
+
+
+def test_no_more_workers_than_the_job_allows_share_what_is_left(store: Store) -> None:
+    job_id = add_job(store, parallel=2)
+    register(store, "ada", "bob", "eve", "joe")
+    report(store, take(store), 1)
+    shown = show(store, job_id).progress
+    left = UNKNOWN_SHARE * EPOCHS * TRIALS - 1 + FINAL_EPOCHS
+    assert shown.eta_s == pytest.approx(left * 2.0 / 2)
+
+
+def test_there_is_no_time_left_to_tell_without_a_worker_or_an_epoch(store: Store) -> None:
+    job_id = add_job(store)
+    taken = take(store)
+    register(store, "ada")
+    assert show(store, job_id).progress.eta_s is None
+    report(store, taken, 1)
+    assert show(store, job_id).progress.eta_s is not None
+    with store.write() as session:
+        workers.unregister(session, "ada")
+    assert show(store, job_id).progress.eta_s is None
+
+
+def test_a_budget_of_seconds_bounds_what_is_left_of_the_search(store: Store) -> None:
+    job_id = add_job(store, trials=1000, seconds=60)
+    register(store, "ada")
+    taken = take(store)
+    report(store, taken, 1)
+    age(store, job_id, 50)
+    shown = show(store, job_id).progress  # 10 seconds are left, half an epoch each
+    assert shown.eta_s == pytest.approx((5 + FINAL_EPOCHS) * 2.0, rel=0.05)
+    age(store, job_id, 50)
+    shown = show(store, job_id).progress
+    assert shown.eta_s == pytest.approx(FINAL_EPOCHS * 2.0)
+    assert shown.fraction == pytest.approx(1 / (1 + FINAL_EPOCHS))
+
+
+def test_a_job_between_trials_says_what_it_waits_for(store: Store) -> None:
+    job_id = add_job(store)
+    run_trial(store)
+    assert show(store, job_id).waiting == NO_WORKER
+    register(store, "ada")
+    assert show(store, job_id).waiting == "a worker takes it within seconds"
+
+
+def test_the_phase_is_the_first_one_with_work_left(store: Store) -> None:
+    job_id = add_job(store, trials=1)
+    run_trial(store, epochs=3)
+    assert show(store, job_id).phase == "search"
+    finalize(store, retraining(Phase.FINALIST, 1), retraining(Phase.CONTROL, 2), retraining(Phase.REFERENCE, 3))
+    shown = show(store, job_id)
+    assert (shown.job.state, shown.phase) == (JobState.FINALIZING, "finalist")
+    assert shown.progress.fraction == pytest.approx(3 / (3 + FINAL_EPOCHS))
+    run_trial(store, epochs=4)
+    shown = show(store, job_id)
+    assert (shown.phase, finished(shown)["finalist"]) == ("control", 1)
+    assert shown.progress.fraction == pytest.approx(7 / (3 + FINAL_EPOCHS))
+    assert shown.progress.trials_finished == 1  # of the search
+    control = take(store)
+    assert show(store, job_id).phase == "control"
+    finish(store, control)
+    run_trial(store, epochs=4)
+    shown = show(store, job_id)
+    assert shown.phase == "reference"  # the last one that has begun, until somebody moves the job on
+    finalize(store, NewTrial(Phase.REPORT, 0))
+    assert show(store, job_id).phase == "report"
+
+
+def test_a_job_that_has_succeeded_is_done(store: Store) -> None:
+    job_id = add_job(store, trials=2)
+    register(store, "ada")
+    for accuracy in (0.5, 0.7):
+        taken = run_trial(store, accuracy)
+    finalize(store, NewTrial(Phase.REPORT, 0))
+    final = take(store)
+    age(store, job_id, 100)
+    with store.write() as session:
+        jobs.succeed(session, final, {"won": True}, stored("package"), digest(taken.trial_id))
+    shown = show(store, job_id)
+    assert (shown.job.state, shown.phase, shown.waiting) == (JobState.SUCCEEDED, "done", None)
+    assert shown.job.verdict == {"won": True}
+    assert (shown.progress.fraction, shown.progress.eta_s) == (1.0, None)
+    assert finished(shown)["report"] == 1
+    assert shown.best is not None
+    assert shown.best.number == 1
+    assert [row.number for row in shown.incumbents] == [0, 1]
+    assert shown.progress.elapsed_s >= 100
+    with store.write() as session:  # the clock of a job that has ended stands still
+        session.execute(update(Job).values(finished_at=LONG_AGO + timedelta(seconds=42), started_at=LONG_AGO))
+    assert show(store, job_id).progress.elapsed_s == 42
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_job_that_ended_otherwise_is_done_as_far_as_it_came(store: Store, end: str) -> None:
+    job_id = add_job(store)
+    register(store, "ada")
+    run_trial(store)
+    take(store)
+    with store.write() as session:
+        if end == "failed":
+            trials.fail(session, session.get_one(Job, job_id), "broken")
+        else:
+            jobs.cancel(session, job_id)
+    shown = show(store, job_id)
+    assert (shown.job.state, shown.phase, shown.waiting) == (end, "done", None)
+    assert 0 < shown.progress.fraction < 1
+    assert shown.progress.eta_s is None
+    assert shown.running == []
+    assert {state: count for state, count in shown.counts.items() if count} == {"complete": 1, "cancelled": 1}
+
+
+# --- cost
+
+
+@contextmanager
+def reading(store: Store) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that are executed, with their parameters."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(store.engine, "before_cursor_execute", note)
+
+
+def count_rows(store: Store, statements: list[tuple[str, Any]]) -> int:
+    """How many rows all of these statements bring."""
+    with store.engine.connect() as connection:
+        return sum(len(connection.exec_driver_sql(statement, parameters).all()) for statement, parameters in statements)
+
+
+def add_trials(store: Store, job_id: str, count: int) -> None:
+    """Finished trials of an old job, and three that run."""
+    ended = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED, TrialState.FAILED]
+    with store.write() as session:
+        job = jobs.get(session, job_id)
+        states = [ended[number % len(ended)] for number in range(count - 3)] + [TrialState.RUNNING] * 3
+        session.add_all(
+            Trial(
+                job_id=job_id,
+                number=number,
+                phase=Phase.SEARCH,
+                state=state,
+                candidate=candidate(0).to_json(),
+                digest=f"{job_id}{number}",
+                epochs=3,
+                epoch=3,
+                accuracy=number / count,
+                created_at=LONG_AGO,
+            )
+            for number, state in enumerate(states)
+        )
+        for state in set(states):
+            of = (Tally.job_id == job_id, Tally.phase == Phase.SEARCH, Tally.state == state)
+            session.execute(update(Tally).where(*of).values(count=states.count(state)))
+        session.add_all(Incumbent(job_id=job_id, number=number, at_s=number, accuracy=0.1 * number) for number in range(5))
+        job.state, job.started_at = JobState.RUNNING, LONG_AGO
+        job.next_number, job.trials_planned, job.best_trial = count, count, 4
+
+
+def test_the_cost_does_not_grow_with_the_trials(store: Store) -> None:
+    costs = []
+    for count in (50, 2000):
+        job_id = add_job(store, trials=count)
+        add_trials(store, job_id, count)
+        with reading(store) as statements:
+            shown = show(store, job_id)
+        assert sum(shown.counts.values()) == count
+        assert len(shown.running) == 3
+        selects = [(statement, parameters) for statement, parameters in statements if statement.startswith("SELECT")]
+        costs.append((len(statements), count_rows(store, selects)))
+    assert costs[0] == costs[1]
+    assert costs[0][0] <= 15
+
+
+def test_an_index_leads_to_every_row_that_is_read(store: Store, backend: str) -> None:
+    job_id = add_job(store, trials=2000)
+    add_trials(store, job_id, 2000)
+    with store.write() as session:
+        session.execute(text("ANALYZE"))
+    with reading(store) as statements:
+        show(store, job_id)
+    about_trials = [found for found in statements if "FROM trials" in found[0]]
+    assert len(about_trials) == 2  # the running ones and the best
+    with store.engine.connect() as connection:
+        for statement, parameters in about_trials:
+            if backend == "sqlite":
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                assert [row.detail for row in plan if row.detail.startswith("SCAN")] == []
+                assert any("USING INDEX" in row.detail for row in plan)
+            else:
+                plan = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).scalar_one()
+                assert rows_touched(plan[0]["Plan"]) <= 3
+
+
+def rows_touched(node: dict[str, Any]) -> float:
+    """How many rows of tables PostgreSQL looked at, whether it kept them or not."""
+    below = sum(rows_touched(child) for child in node.get("Plans", []))
+    if "Relation Name" not in node:
+        return below
+    removed = sum(value for name, value in node.items() if name.startswith("Rows Removed by"))
+    return float(below + (node["Actual Rows"] + removed) * node["Actual Loops"])
+
+
+def test_what_is_shown_is_bounded(store: Store) -> None:
+    job_id = add_job(store, trials=1000)
+    add_trials(store, job_id, 500)
+    with store.write() as session:
+        session.execute(update(Trial).values(state=TrialState.RUNNING))
+        session.add_all(Incumbent(job_id=job_id, number=number, at_s=number, accuracy=0.1) for number in range(5, 400))
+    shown = show(store, job_id)
+    assert len(shown.running) == 100
+    assert len(shown.incumbents) == 200
