@@ -32,10 +32,10 @@ router = APIRouter(
 )
 
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL takes no NUL, not even to compare with
-JobId = Annotated[str, Path(max_length=64, description="id of a job")]
+JobId = Annotated[str, Path(max_length=64, pattern=_PLAIN, description="id of a job")]
 Number = Annotated[int, Path(ge=0, le=2**31 - 1, description="number of a trial")]
 Limit = Annotated[int, Query(ge=1, le=500, description="how many at the most")]
-Cursor = Annotated[str | None, Query(max_length=500, description="next_cursor of the page before")]
+Cursor = Annotated[str | None, Query(max_length=500, pattern=_PLAIN, description="next_cursor of the page before")]
 
 EXAMPLES: dict[str, Any] = {
     "shortest": {"summary": "Everything by default", "value": {"dataset": "digits"}},
@@ -47,7 +47,7 @@ EXAMPLES: dict[str, Any] = {
             "space": {"ops": ["skip_connect", "max_pool_3x3", "sep_conv_3x3"], "nodes": 4, "channels": 8, "cells": 4},
             "strategy": "tpe",
             "engine": "optuna",
-            "budget": {"trials": 24, "epochs": 8, "seconds": None, "parallel": None},
+            "budget": {"trials": 24, "epochs": 8, "seconds": 3600, "parallel": 4},
             "final": {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3},
             "seed": 0,
         },
@@ -96,12 +96,13 @@ def cancel(service: Service, job_id: JobId) -> JobDetail:
 def show_dashboard(service: Service, job_id: JobId, if_none_match: IfNoneMatch = None) -> Response:
     """All there is to see of a job, at a cost that does not grow with its trials. Poll it with If-None-Match.
 
-    The ETag leaves the clock out (`elapsed_s`, `eta_s`): 304 means that nothing but the time has changed.
+    The ETag leaves out what follows the clock (`elapsed_s`, `eta_s`, and under a budget of seconds `fraction`): 304
+    means that nothing but the time has changed.
     """
     with service.store.read() as session:
         view = DashboardView.of(dashboard.dashboard(session, job_id, service.settings.lease_s))
     body = view.model_dump_json()
-    timeless = view.model_dump_json(exclude={"progress": {"elapsed_s", "eta_s"}})
+    timeless = view.model_dump_json(exclude={"progress": {"elapsed_s", "eta_s", "fraction"}})
     return tagged(body.encode(), "application/json", if_none_match, of=timeless.encode())
 
 

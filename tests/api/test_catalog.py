@@ -1,0 +1,50 @@
+"""What can be asked for."""
+
+from nas.store import datasets
+from tests.api.client import ApiClient
+from tests.support import random_images
+
+
+def test_data_sets_are_listed_before_they_are_stored(api: ApiClient) -> None:
+    answer = api.get("/v1/datasets")
+    assert answer.status_code == 200
+    digits, squares = answer.json()["items"]
+    assert (digits["name"], squares["name"]) == ("digits", "squares")
+    assert "1,797 grey images of 8×8 pixels in 10 classes" in digits["summary"]
+    assert [digits[name] for name in ("image", "classes", "splits", "digest")] == [None] * 4
+    assert squares["summary"] == "added by hand"
+    assert (squares["image"], squares["classes"]) == ([1, 8, 8], ["even", "odd"])
+    assert sum(squares["splits"].values()) == 40
+    assert squares["digest"] == random_images(8).digest
+
+
+def test_a_built_in_data_set_is_known_with_its_size_once_it_was_asked_for(api: ApiClient) -> None:
+    api.add_job(dataset="digits")
+    digits = api.get("/v1/datasets").json()["items"][0]
+    assert (digits["name"], digits["image"]) == ("digits", [1, 8, 8])
+    assert digits["splits"] == {"train": 1149, "validation": 288, "test": 360}
+    assert digits["classes"] == list("0123456789")
+    assert digits["summary"].startswith("scikit-learn's handwritten digits")
+
+
+def test_a_data_set_that_is_listed_can_be_asked_for(api: ApiClient) -> None:
+    datasets.add(api.store, api.artifacts, "circles", random_images(8, seed=1))
+    for item in api.get("/v1/datasets").json()["items"]:
+        assert api.ask({"dataset": item["name"]}).status_code == 201
+
+
+def test_a_strategy_that_is_listed_can_be_asked_for(api: ApiClient) -> None:
+    items = api.get("/v1/strategies").json()["items"]
+    assert {"random", "tpe"} <= {item["name"] for item in items}
+    for item in items:
+        assert item["summary"]
+        assert item["source"]
+        assert api.ask({"dataset": "squares", "strategy": item["name"]}).status_code == 201
+
+
+def test_the_operations_that_are_listed_can_be_asked_for(api: ApiClient) -> None:
+    items = api.get("/v1/operations").json()["items"]
+    names = [item["name"] for item in items]
+    assert {"none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"} <= set(names)
+    assert all(item["summary"] for item in items)
+    assert api.ask({"dataset": "squares", "space": {"ops": names}}).status_code == 201

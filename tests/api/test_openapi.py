@@ -1,0 +1,133 @@
+"""The OpenAPI document."""
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from nas.spec import JobSpec
+from tests.api.client import ApiClient
+
+PATHS = {
+    "/v1/jobs": {"get", "post"},
+    "/v1/jobs/{job_id}": {"get"},
+    "/v1/jobs/{job_id}/cancel": {"post"},
+    "/v1/jobs/{job_id}/dashboard": {"get"},
+    "/v1/jobs/{job_id}/trials": {"get"},
+    "/v1/jobs/{job_id}/trials/{number}": {"get"},
+    "/v1/jobs/{job_id}/best": {"get"},
+    "/v1/jobs/{job_id}/model": {"get"},
+    "/v1/datasets": {"get"},
+    "/v1/strategies": {"get"},
+    "/v1/operations": {"get"},
+    "/healthz": {"get"},
+    "/readyz": {"get"},
+}
+
+
+@pytest.fixture
+def document(api: ApiClient) -> dict[str, Any]:
+    answer = api.get("/openapi.json")
+    assert answer.status_code == 200
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def references(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for inner in node.values():
+            yield from references(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from references(inner)
+
+
+def resolve(document: dict[str, Any], reference: str) -> Any:
+    assert reference.startswith("#/")
+    node: Any = document
+    for part in reference.removeprefix("#/").split("/"):
+        node = node[part]
+    return node
+
+
+def test_it_describes_every_route(document: dict[str, Any]) -> None:
+    assert {path: set(methods) for path, methods in document["paths"].items()} == PATHS
+
+
+def test_it_says_what_it_is(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    assert document["info"]["title"] == "NAS service"
+    assert document["info"]["version"] == version("nas-service")
+    assert document["info"]["description"]
+
+
+def test_every_reference_in_it_leads_somewhere(document: dict[str, Any]) -> None:
+    found = set(references(document))
+    assert found
+    for reference in found:
+        assert isinstance(resolve(document, reference), dict)
+
+
+def test_every_operation_has_a_name_of_its_own_a_summary_and_an_answer(document: dict[str, Any]) -> None:
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    for operation in operations:
+        assert operation["summary"]
+        assert operation["description"]
+        assert [status for status in operation["responses"] if status.startswith("2")]
+        for answer in operation["responses"].values():
+            assert answer["description"]
+
+
+def test_every_parameter_in_a_path_is_described(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        wanted = {part[1:-1] for part in path.split("/") if part.startswith("{")}
+        for operation in methods.values():
+            given = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
+            assert given == wanted
+
+
+def test_what_can_go_wrong_is_described_as_a_problem(document: dict[str, Any]) -> None:
+    problem = "#/components/schemas/Problem"
+    for path, methods in document["paths"].items():
+        if path.startswith("/v1/jobs"):
+            for operation in methods.values():
+                assert set(references(operation["responses"]["422"])) == {problem}
+                assert set(references(operation["responses"]["404"])) == {problem}
+    for path in ("best", "model"):
+        answers = document["paths"][f"/v1/jobs/{{job_id}}/{path}"]["get"]["responses"]
+        assert set(references(answers["409"])) == {problem}
+
+
+def test_its_examples_of_a_job_can_be_posted_as_they_are(api: ApiClient, document: dict[str, Any]) -> None:
+    examples = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert len(examples) >= 2
+    for example in examples.values():
+        assert example["summary"]
+        assert api.ask(example["value"]).status_code == 201
+
+
+def test_the_example_of_everything_names_every_field(document: dict[str, Any]) -> None:
+    example = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]["all"]
+    whole = JobSpec.model_validate(example["value"]).model_dump()
+    assert set(example["value"]) == set(whole)
+    for part in ("space", "budget", "final"):
+        assert set(example["value"][part]) == set(whole[part])
+
+
+def test_every_field_of_a_job_is_described_with_its_bounds(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for name in ("SpaceSpec", "BudgetSpec", "FinalSpec"):
+        for field in schemas[name]["properties"].values():
+            assert field["description"]
+    trials = schemas["BudgetSpec"]["properties"]["trials"]
+    assert (trials["minimum"], trials["maximum"], trials["default"]) == (1, 100_000, 24)
+    assert schemas["JobSpec"]["required"] == ["dataset"]
+    assert schemas["JobSpec"]["additionalProperties"] is False
+
+
+def test_its_pages_are_served(api: ApiClient) -> None:
+    assert "swagger" in api.get("/docs").text.lower()
