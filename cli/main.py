@@ -167,7 +167,10 @@ def list_jobs(context: typer.Context, url: Url = DEFAULT_URL) -> None:
     """List the jobs of a running service, newest first."""
     if context.invoked_subcommand is not None:
         return
-    table = Table("job", "name", "state", "dataset", "strategy", "best on validation", "created")
+    table = Table()
+    table.add_column("job", no_wrap=True)  # the one that people copy
+    for heading in ("name", "state", "dataset", "strategy", "best on validation", "created"):
+        table.add_column(heading)
     with Client(url) as client:
         for job in client.jobs():
             best = job["best_accuracy"]
@@ -178,7 +181,7 @@ def list_jobs(context: typer.Context, url: Url = DEFAULT_URL) -> None:
                 job["state"],
                 job["dataset"],
                 job["strategy"],
-                "" if best is None else f"{best:.2%}",
+                "" if best is None else f"{best * 100:.2f} %",
                 f"{created:%Y-%m-%d %H:%M}",
             )
     out.print(table)
@@ -231,7 +234,7 @@ def predict(
     from cli.predict import classify  # torch: seconds of imports
 
     for path, ranked in zip(images, classify(package, images), strict=True):
-        best = ", ".join(f"{name} {probability:.1%}" for name, probability in ranked[:top])
+        best = ", ".join(f"{name} {probability * 100:.1f} %" for name, probability in ranked[:top])
         out.print(f"{path}: {best}", highlight=False, soft_wrap=True)
 
 

@@ -64,7 +64,7 @@ def _line(shown: dict[str, Any], *, patient: bool) -> tuple[str, str]:
     if phase and shown["job"]["phase"] not in ("search", "report"):
         figures.append(f"retrained {phase['finished']}/{phase['planned']}")
     if best:
-        figures.append(f"best {best['accuracy']:.2%} on validation")
+        figures.append(f"best {_percent(best['accuracy'])} on validation")
     figures.append(f"{_clock(progress['elapsed_s'])} gone")
     if progress["eta_s"] is not None:
         figures.append(f"about {_clock(progress['eta_s'])} left")
@@ -105,12 +105,12 @@ def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_a
         ),
         (
             "test accuracy",
-            f"{winner['mean']:.2%}, 95 % interval {winner['low']:.2%} to {winner['high']:.2%}, "
+            f"{_percent(winner['mean'])}, 95 % interval {_percent(winner['low'])} to {_percent(winner['high'])}, "
             f"over {winner['n']} retrainings and {verdict['test_images']} images",
         ),
         (
             "these weights",
-            f"{metrics['accuracy']:.2%} on test, scored again in a fresh process; ONNX Runtime within "
+            f"{_percent(metrics['accuracy'])} on test, scored again in a fresh process; ONNX Runtime within "
             f"{verdict['shipped']['onnx_difference']:.0e}",
         ),
         ("verdict", verdict["text"]),
@@ -124,6 +124,10 @@ def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_a
     ):
         table.add_row(f"[bold]{row[0]}[/bold]", row[1])
     console.print(table, highlight=False)
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.2f} %"
 
 
 def _names(package: Path) -> list[str]:

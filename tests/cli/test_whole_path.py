@@ -49,7 +49,7 @@ def test_search_prints_what_was_found(finished: tuple[Path, str]) -> None:
     words = " ".join(printed.split())
     metrics, shape = read(folder / "model.zip", "metrics.json"), read(folder / "model.zip", "genotype.json")
     assert f"{metrics['params']:,} parameters" in words
-    assert f"{metrics['verdict']['winner']['mean']:.2%}, 95 % interval" in words
+    assert f"{metrics['verdict']['winner']['mean'] * 100:.2f} %, 95 % interval" in words
     assert "random networks" in words
     assert "hand-designed residual network" in words
     assert "".join(shape["darts"].split()) in "".join(printed.split())
