@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 from nas.model import cost_of
 from nas.result.controls import find_controls, find_reference
 from nas.result.report import About, Retrained, choose_winner, make_report
@@ -19,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def move_on(context: Context) -> bool:
-    """Moves a job with nothing left to run to its next phase; False if there is none.
+    """Moves a job with nothing left to run to its next phase, or fails it with the reason; False if there is none.
 
     What the next phase holds is computed outside the transaction; if two workers do it at once, one of them writes.
     """
@@ -27,18 +29,13 @@ def move_on(context: Context) -> bool:
         seen = jobs.standstill(session)
     if seen is None:
         return False
-    if seen.state == JobState.RUNNING:
-        rows = _finalists(context, seen)
-        nothing = "no trial of the search came to an end that could be used"
-    elif not _of(seen.finals, Phase.CONTROL):
-        rows = _opponents(context, seen, [run for run in _complete(seen.finals) if run.phase == Phase.FINALIST])
-        nothing = "no retraining of a finalist came to its end"
-    elif not _of(seen.finals, Phase.REPORT) and _complete(_of(seen.finals, Phase.CONTROL)):
-        rows = [NewTrial(Phase.REPORT, epochs=0)] if _complete(_of(seen.finals, Phase.REFERENCE)) else []
-        nothing = "no retraining of the reference came to its end"
-    else:
-        rows = []
-        nothing = "the controls or the report came to no end; their trials say why"
+    try:
+        rows, nothing = _next_phase(context, seen)
+    except (OperationalError, InterfaceError):
+        raise  # the database is away; whoever looks next tries again
+    except Exception as error:  # or the job would stand still for ever, and nobody would know why
+        log.exception("job %s cannot go on", seen.job_id)
+        rows, nothing = [], f"the next phase could not be planned: {type(error).__name__}: {error}"
     with context.store.write() as session:
         if rows:
             jobs.go_on(session, seen, rows)
@@ -46,6 +43,23 @@ def move_on(context: Context) -> bool:
             jobs.fail(session, seen, nothing)
     log.info("job %s: %d trials added", seen.job_id, len(rows))
     return True
+
+
+def _next_phase(context: Context, seen: Standstill) -> tuple[list[NewTrial], str]:
+    """The trials of the phase that comes next, and what to say if there can be none."""
+    if seen.state == JobState.RUNNING:
+        return _finalists(context, seen), "no trial of the search came to an end that could be used"
+    done = _complete(seen.finals)
+    if not _of(seen.finals, Phase.CONTROL):
+        return _opponents(context, seen, _of(done, Phase.FINALIST)), "no retraining of a finalist came to its end"
+    for phase in (Phase.FINALIST, Phase.CONTROL, Phase.REFERENCE):
+        if not _of(done, phase):
+            return [], f"no retraining of a {phase} came to its end; its trials say why"
+    if not _of(seen.finals, Phase.REPORT):
+        return [NewTrial(Phase.REPORT, epochs=0)], ""
+    [last] = _of(seen.finals, Phase.REPORT)
+    words = (last.error or last.state).strip().splitlines()[-1]  # of a traceback, the error itself
+    return [], f"the report failed: {words}"
 
 
 def report(context: Context, claim: Claim) -> None:

@@ -4,7 +4,7 @@ import logging
 import traceback
 from collections.abc import Callable
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from nas.errors import Diverged, LeaseLost, SpaceExhausted, Stopped
@@ -62,7 +62,7 @@ def run(context: Context, claim: Claim) -> None:
         _record(context, lambda session: jobs.drop(session, claim, note))
     except Diverged as diverged:
         _fail(context, claim, Reason.DIVERGED, str(diverged))
-    except DBAPIError:
+    except (OperationalError, InterfaceError):
         raise  # the database is away, which is no fault of the trial: its lease runs out, and it is resumed
     except Exception:  # whatever else a trial raises is recorded with it, and the search goes on
         log.exception("job %s trial %d failed", claim.job_id, claim.number)
@@ -71,6 +71,7 @@ def run(context: Context, claim: Claim) -> None:
 
 def _fail(context: Context, claim: Claim, reason: Reason, error: str) -> None:
     """A search can do without a failed trial; a job cannot do without its later phases, so they are tried again."""
+    error = error.replace("\x00", "\\x00")  # PostgreSQL's text cannot hold it
 
     def record(session: Session) -> None:
         again = reason == Reason.ERROR and claim.phase != Phase.SEARCH and trials.retry(session, claim, error)

@@ -112,6 +112,7 @@ class FinalTrial:
     accuracy: float | None
     params: int | None
     macs: int | None
+    error: str | None = None
 
 
 def standstill(session: Session) -> Standstill | None:
@@ -236,6 +237,7 @@ def _finals(session: Session, query: Any) -> list[FinalTrial]:
             trial.accuracy,
             trial.params,
             trial.macs,
+            trial.error,
         )
         for trial in session.scalars(query.order_by(Trial.number))
     ]

@@ -218,3 +218,33 @@ def test_a_worker_that_is_stopped_in_the_middle_gives_the_trial_back_with_its_ch
             step(context)
             [trial] = trials_of(context, job_id)
         assert (trial.state, trial.epoch, trial.attempt) == (TrialState.COMPLETE, 5, 2)
+
+
+def test_a_report_that_fails_three_times_fails_the_job_with_the_reason(tmp_path: Path) -> None:
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
+        final = TINY["final"] | {"epochs": 1, "seeds": 1}
+        job_id = add(context, budget={"trials": 1, "epochs": 1}, final=final)
+        while not any(trial.phase == Phase.REPORT for trial in trials_of(context, job_id)):
+            step(context)
+        with store.read() as session:
+            sha256 = session.scalars(select(Artifact.sha256).where(Artifact.kind == "weights")).first() or ""
+        (tmp_path / "artifacts" / sha256[:2] / sha256).write_bytes(b"not the weights")
+        run_while(context, job_id, *ALL)
+        job, found = job_of(context, job_id), trials_of(context, job_id)
+    assert job.state == JobState.FAILED
+    assert sha256 in (job.reason or "")
+    assert (found[-1].phase, found[-1].state, found[-1].attempt) == (Phase.REPORT, TrialState.FAILED, 3)
+    assert job.verdict is None
+
+
+def test_a_job_whose_next_phase_cannot_be_planned_fails_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
+        job_id = add(context, budget={"trials": 1, "epochs": 1})
+        step(context)
+        monkeypatch.setattr(Context, "data", lambda *_: 1 / 0)
+        run_while(context, job_id, *ALL)
+        job = job_of(context, job_id)
+    assert job.state == JobState.FAILED
+    assert job.reason == "the next phase could not be planned: ZeroDivisionError: division by zero"
