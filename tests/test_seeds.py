@@ -14,6 +14,12 @@ def test_a_seed_is_the_same_in_another_process() -> None:
     assert int(printed) == derive(3, "train", 7)
 
 
+def test_a_seed_is_the_same_in_another_version() -> None:
+    """A job goes on with the numbers that it began with, whatever has been installed in between."""
+    assert derive(0, "propose", 0, 0) == 921_589_302
+    assert derive(7, "train", 12) == 1_056_229_381
+
+
 def test_a_seed_suits_every_generator() -> None:
     for number in range(100):
         assert 0 <= derive(number, "train") < 2**32

@@ -95,7 +95,7 @@ def problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
 
 
 def fault(answer: httpx.Response, field: str, *mend: str, status: int = 422) -> dict[str, Any]:
-    """Checks that the answer finds fault with that field, and says these words on how to mend it; what it says of it."""
+    """Checks that the answer finds fault with that field and says these words on how to mend it; what it says."""
     faults = [error for error in problem(answer, status)["errors"] if error["field"] == field]
     assert len(faults) == 1, answer.text
     for word in mend:

@@ -70,9 +70,7 @@ def test_a_new_job_shows_all_fields_without_a_worker(api: ApiClient) -> None:
         "waiting": "no worker is alive; start one with `nas worker`, or more with `nas serve --workers N`",
         "links": {
             "self": f"/v1/jobs/{job_id}",
-            **{
-                name: f"/v1/jobs/{job_id}/{name}" for name in ("dashboard", "trials", "best", "model", "cancel")
-            },
+            **{name: f"/v1/jobs/{job_id}/{name}" for name in ("dashboard", "trials", "best", "model", "cancel")},
         },
     }
 
@@ -116,7 +114,7 @@ def test_an_unchanged_dashboard_is_not_sent_again(api: ApiClient) -> None:
 def test_the_tag_may_stand_among_others(api: ApiClient) -> None:
     job_id = api.add_job()
     known = tag(api, job_id)
-    assert [poll(api, job_id, sent) for sent in (f'"x", {known}', f"{known},W/\"y\"", "*")] == [304] * 3
+    assert [poll(api, job_id, sent) for sent in (f'"x", {known}', f'{known},W/"y"', "*")] == [304] * 3
     assert [poll(api, job_id, sent) for sent in ('"x"', "", known.strip('W/"'), f"{known}0")] == [200] * 4
 
 

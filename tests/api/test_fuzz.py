@@ -14,7 +14,7 @@ leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts | st.sa
 anything = st.recursive(
     leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12
 )
-FIELDS = {
+FIELDS: dict[str | None, list[str]] = {
     None: list(JobSpec.model_fields),
     **{
         part: list(field.annotation.model_fields)

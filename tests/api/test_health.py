@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
 from api.main import create_app
 from nas.settings import Settings
@@ -57,9 +57,7 @@ def test_a_server_without_room_for_files_is_not_ready_but_alive(api: ApiClient, 
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/abc", "/v1/jobs/abc/dashboard", "/v1/datasets"])
-def test_a_database_that_does_not_answer_is_a_case_for_trying_again(
-    api: ApiClient, tmp_path: Path, path: str
-) -> None:
+def test_a_database_that_does_not_answer_is_a_case_for_trying_again(api: ApiClient, tmp_path: Path, path: str) -> None:
     api.store.close()
     for file in tmp_path.glob("nas.db*"):
         file.unlink()
@@ -70,9 +68,19 @@ def test_a_database_that_does_not_answer_is_a_case_for_trying_again(
     problem(api.ask({"dataset": "squares"}), 503)
 
 
-def test_a_database_that_is_back_serves_again(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("SELECT", {}, Exception("the server closed the connection")),
+        InterfaceError("SELECT", {}, Exception("the connection is closed")),
+        TimeoutError("QueuePool limit of size 5 overflow 10 reached"),
+    ],
+)
+def test_a_database_that_is_back_serves_again(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, error: SQLAlchemyError
+) -> None:
     def away(*_: object) -> None:
-        raise OperationalError("SELECT", {}, Exception("the server closed the connection"))
+        raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(jobs, "page", away)

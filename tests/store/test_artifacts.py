@@ -128,7 +128,7 @@ def test_a_process_killed_before_the_rename_leaves_nothing_under_the_name(
         patched.setattr(Path, "unlink", die)
         with pytest.raises(Killed):
             artifacts.put(b"weights")
-    leftover = [name for name in files(folder)]
+    leftover = list(files(folder))
     assert len(leftover) == 1
     assert not leftover[0].endswith(f"/{sha256}")
     with pytest.raises(FileNotFoundError):
@@ -170,9 +170,7 @@ def test_a_store_without_room_for_a_folder_does_not_pass_the_check(tmp_path: Pat
         ArtifactStore(str(tmp_path / "file" / "artifacts")).check()
 
 
-def test_a_folder_that_cannot_be_written_does_not_pass_the_check(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_written_does_not_pass_the_check(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(PermissionError, match=f"{folder} is not writable"):
         ArtifactStore(str(folder)).check()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text, update
+from sqlalchemy import event, insert, text, update
 
 from nas.errors import NotFound
 from nas.store import jobs, trials, workers
@@ -30,7 +30,7 @@ from tests.support import (
     take,
 )
 
-# What support.add_job asks for: 10 trials of 3 epochs, then (1 finalist + 2 controls + 1 reference) × 2 seeds × 4 epochs.
+# What support.add_job asks for; the last is (1 finalist + 2 controls + 1 reference) × 2 seeds × 4 epochs.
 TRIALS, EPOCHS, FINAL_EPOCHS = 10, 3, 32
 PLANNED = {"search": 10, "finalist": 2, "control": 4, "reference": 2, "report": 1}
 NO_WORKER = "no worker is alive; start one with `nas worker`, or more with `nas serve --workers N`"
@@ -77,9 +77,7 @@ def test_a_queued_job_without_a_worker_waits_for_one(store: Store) -> None:
     shown = show(store, job_id)
     assert (shown.job.id, shown.job.name, shown.job.state) == (job_id, "mine", JobState.QUEUED)
     assert (shown.dataset, shown.phase) == ("squares", "search")
-    assert shown.progress == Progress(
-        fraction=0.0, trials_finished=0, trials_planned=TRIALS, elapsed_s=0.0, eta_s=None
-    )
+    assert shown.progress == Progress(fraction=0.0, trials_finished=0, trials_planned=TRIALS, elapsed_s=0.0, eta_s=None)
     assert shown.counts == dict.fromkeys(TrialState, 0)
     assert shown.phases == {phase: {"finished": 0, "planned": planned} for phase, planned in PLANNED.items()}
     assert (shown.best, shown.incumbents, shown.running) == (None, [], [])
@@ -297,25 +295,28 @@ def add_trials(store: Store, job_id: str, count: int) -> None:
     with store.write() as session:
         job = jobs.get(session, job_id)
         states = [ended[number % len(ended)] for number in range(count - 3)] + [TrialState.RUNNING] * 3
-        session.add_all(
-            Trial(
-                job_id=job_id,
-                number=number,
-                phase=Phase.SEARCH,
-                state=state,
-                candidate=candidate(0).to_json(),
-                digest=f"{job_id}{number}",
-                epochs=3,
-                epoch=3,
-                accuracy=number / count,
-                created_at=LONG_AGO,
-            )
+        rows = [
+            {
+                "job_id": job_id,
+                "number": number,
+                "phase": Phase.SEARCH,
+                "state": state,
+                "candidate": {},
+                "digest": f"{job_id}{number}",
+                "epochs": 3,
+                "epoch": 3,
+                "accuracy": number / count,
+                "created_at": LONG_AGO,
+            }
             for number, state in enumerate(states)
-        )
+        ]
+        session.execute(insert(Trial), rows)
         for state in set(states):
             of = (Tally.job_id == job_id, Tally.phase == Phase.SEARCH, Tally.state == state)
             session.execute(update(Tally).where(*of).values(count=states.count(state)))
-        session.add_all(Incumbent(job_id=job_id, number=number, at_s=number, accuracy=0.1 * number) for number in range(5))
+        session.add_all(
+            Incumbent(job_id=job_id, number=number, at_s=number, accuracy=0.1 * number) for number in range(5)
+        )
         job.state, job.started_at = JobState.RUNNING, LONG_AGO
         job.next_number, job.trials_planned, job.best_trial = count, count, 4
 
@@ -351,7 +352,9 @@ def test_an_index_leads_to_every_row_that_is_read(store: Store, backend: str) ->
                 assert [row.detail for row in plan if row.detail.startswith("SCAN")] == []
                 assert any("USING INDEX" in row.detail for row in plan)
             else:
-                plan = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).scalar_one()
+                plan = connection.exec_driver_sql(
+                    f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters
+                ).scalar_one()
                 assert rows_touched(plan[0]["Plan"]) <= 3
 
 

@@ -84,7 +84,9 @@ def test_the_same_content_under_the_same_name_is_the_same_data_set(store: Store,
 def test_other_content_under_the_same_name_is_refused(store: Store, artifacts: ArtifactStore) -> None:
     first = datasets.add(store, artifacts, "squares", random_images(8))
     before = everything(store)
-    with pytest.raises(InvalidInput, match="^name: 'squares' is not possible: a data set of that name exists") as caught:
+    with pytest.raises(
+        InvalidInput, match=r"^name: 'squares' is not possible: a data set of that name exists"
+    ) as caught:
         datasets.add(store, artifacts, "squares", random_images(8, seed=1))
     assert caught.value.field == "name"
     assert everything(store) == before

@@ -134,7 +134,10 @@ def test_jobs_of_the_same_moment_stand_on_one_page_each(store: Store) -> None:
 
 
 def test_a_page_after_no_job_is_refused(store: Store) -> None:
-    with store.read() as session, pytest.raises(InvalidInput, match="^cursor: 'nope' is not possible: take next_cursor"):
+    with (
+        store.read() as session,
+        pytest.raises(InvalidInput, match=r"^cursor: 'nope' is not possible: take next_cursor"),
+    ):
         jobs.page(session, 3, "nope")
 
 
@@ -262,14 +265,21 @@ def test_going_on_adds_the_next_phase(store: Store) -> None:
     finish(store, second, TrialState.FAILED, reason=Reason.ERROR, error="broken")
     seen = seen_at_the_end(store)
     assert (seen.state, seen.next_number) == (JobState.FINALIZING, 3)
-    assert seen.finals == (
-        FinalTrial(
-            first.trial_id, 1, Phase.FINALIST, TrialState.COMPLETE, candidate(0), digest(0), 0, 0.6, 1000, 2000
-        ),
-        FinalTrial(
-            second.trial_id, 2, Phase.FINALIST, TrialState.FAILED, candidate(0), digest(0), 1, None, 1000, 2000
-        ),
+    one, two = seen.finals
+    assert one == FinalTrial(
+        trial_id=first.trial_id,
+        number=1,
+        phase=Phase.FINALIST,
+        state=TrialState.COMPLETE,
+        candidate=candidate(0),
+        digest=digest(0),
+        seed_index=0,
+        accuracy=0.6,
+        params=1000,
+        macs=2000,
     )
+    assert (two.trial_id, two.number, two.seed_index) == (second.trial_id, 2, 1)
+    assert (two.state, two.accuracy, two.error) == (TrialState.FAILED, None, "broken")
 
 
 def test_threads_that_see_the_same_standstill_go_on_once(store: Store) -> None:
@@ -443,5 +453,8 @@ def test_a_failed_job_keeps_its_reason_and_its_finished_trials(store: Store) -> 
     job = job_of(store, job_id)
     assert (job.state, job.reason) == (JobState.FAILED, "broken")
     with store.read() as session:
-        states = {trial_id: state for trial_id, state in session.execute(select(Trial.id, Trial.state))}
-    assert states == {done.trial_id: TrialState.COMPLETE, running.trial_id: TrialState.CANCELLED}
+        rows = session.execute(select(Trial.id, Trial.state).order_by(Trial.number)).all()
+    assert [tuple(row) for row in rows] == [
+        (done.trial_id, TrialState.COMPLETE),
+        (running.trial_id, TrialState.CANCELLED),
+    ]

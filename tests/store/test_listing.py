@@ -61,9 +61,7 @@ def pages(
     found, cursor = [], None
     while True:
         with store.read() as session:
-            page = listing.page(
-                session, job_id, states=states, phases=phases, sort=sort, limit=limit, cursor=cursor
-            )
+            page = listing.page(session, job_id, states=states, phases=phases, sort=sort, limit=limit, cursor=cursor)
         found.append([trial.number for trial in page.trials])
         cursor = page.next_cursor
         if cursor is None:
@@ -102,11 +100,7 @@ def test_filters_leave_out_and_keep_the_order(
 ) -> None:
     job_id = add_job(store)
     rows = add_trials(store, job_id, 60)
-    kept = [
-        trial
-        for trial in rows
-        if (not states or trial.state in states) and (not phases or trial.phase in phases)
-    ]
+    kept = [trial for trial in rows if (not states or trial.state in states) and (not phases or trial.phase in phases)]
     assert 1 < len(kept) < len(rows)
     found = pages(store, job_id, sort=sort, limit=2, states=states, phases=phases)
     assert [number for page in found for number in page] == in_order(kept, sort)
@@ -132,9 +126,7 @@ def test_a_page_holds_its_place_while_trials_are_added(store: Store) -> None:
     for _ in range(4):
         take(store)
     with store.read() as session:
-        second = listing.page(
-            session, job_id, states=(), phases=(), sort="number", limit=2, cursor=first.next_cursor
-        )
+        second = listing.page(session, job_id, states=(), phases=(), sort="number", limit=2, cursor=first.next_cursor)
     assert [trial.number for trial in second.trials] == [2, 3]
 
 
@@ -209,7 +201,9 @@ def test_an_order_that_is_none_is_answered_with_those_that_are(store: Store, sor
     job_id = add_job(store)
     with (
         store.read() as session,
-        pytest.raises(InvalidInput, match="allowed: number, -number, accuracy, -accuracy, params, -params, epoch") as caught,
+        pytest.raises(
+            InvalidInput, match="allowed: number, -number, accuracy, -accuracy, params, -params, epoch"
+        ) as caught,
     ):
         listing.page(session, job_id, states=(), phases=(), sort=sort, limit=2, cursor=None)
     assert caught.value.field == "sort"

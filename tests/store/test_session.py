@@ -61,7 +61,9 @@ def test_a_statement_that_fails_undoes_the_whole_write(store: Store) -> None:
     def write() -> None:
         with store.write() as session:
             session.execute(update(Dataset).values(height=9))
-            session.add(Epoch(trial_id=404, epoch=1, train_loss=1, validation_loss=1, validation_accuracy=1, lr=1, seconds=1))
+            session.add(
+                Epoch(trial_id=404, epoch=1, train_loss=1, validation_loss=1, validation_accuracy=1, lr=1, seconds=1)
+            )
 
     with pytest.raises(IntegrityError):  # there is no trial 404: foreign keys are kept on both databases
         write()

@@ -1,5 +1,7 @@
 """The states of jobs and trials."""
 
+from itertools import pairwise
+
 import pytest
 
 from nas.errors import IllegalTransition
@@ -38,7 +40,7 @@ queued → cancelled
 
 def arrows(drawing: str) -> set[tuple[str, str]]:
     chains = [line.split(" → ") for line in drawing.strip().splitlines()]
-    return {arrow for chain in chains for arrow in zip(chain, chain[1:], strict=False)}
+    return {arrow for chain in chains for arrow in pairwise(chain)}
 
 
 def test_every_state_of_a_job_has_a_row_and_leads_to_states_of_jobs() -> None:

@@ -16,10 +16,8 @@ from nas.store.tables import Artifact, Epoch, Incumbent, Job, Trial
 from nas.store.trials import Claim, Twin
 from tests.support import (
     add_job,
-    candidate,
     claim,
     counted,
-    digest,
     expire,
     finish,
     hand_back,
@@ -98,7 +96,7 @@ class World:
         return self.rng.choice(choice)
 
     def propose(self) -> None:
-        propose(self.store, self._claim(), self.rng.randrange(3))
+        propose(self.store, self._claim(), self.rng.randrange(2))
 
     def report(self) -> None:
         taken = self._claim()
@@ -154,7 +152,9 @@ class World:
         phases = {final.phase for final in seen.finals}
         rows = []
         if Phase.FINALIST not in phases:
-            rows = [NewTrial(Phase.FINALIST, 2, found.candidate, found.digest, seed) for found in best for seed in (0, 1)]
+            rows = [
+                NewTrial(Phase.FINALIST, 2, found.candidate, found.digest, seed) for found in best for seed in (0, 1)
+            ]
         elif Phase.REPORT not in phases:
             rows = [NewTrial(Phase.REPORT, 0)]
         with self.store.write() as session:
@@ -215,7 +215,7 @@ def _check_best(job: Job, rows: list[Trial], incumbents: list[tuple[int, float]]
     assert [accuracy for _, accuracy in incumbents] == sorted({accuracy for _, accuracy in incumbents})
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_counters_always_agree_with_the_trials(store: Store, seed: int) -> None:
     world = World(store, random.Random(seed))
     done: list[str] = []
@@ -229,7 +229,7 @@ def test_the_counters_always_agree_with_the_trials(store: Store, seed: int) -> N
                 raise
     with store.read() as session:  # a world in which little happens would prove little
         assert len(set(session.scalars(select(Trial.state).distinct())) & set(FINISHED_TRIAL)) >= 3
-        assert session.scalar(select(func.count()).select_from(Epoch)) >= 20
+        assert len(session.scalars(select(Epoch.epoch)).all()) >= 20
 
 
 def test_workers_that_do_all_this_at_once_never_lock_each_other_out(store: Store) -> None:

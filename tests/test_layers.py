@@ -1,0 +1,126 @@
+"""The rules of the layout: who may import whom, what stays light, and where the environment is read."""
+
+import ast
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIGHT = ("api", "nas.client", "nas.errors", "nas.settings", "nas.space", "nas.spec", "nas.store")
+"""What the image of the API holds, which has no torch."""
+
+PACKAGES = ("nas", "api", "worker", "cli")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> set[str]:
+    """What a file imports anywhere in it: modules, and names in modules, which may be modules too."""
+    found = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def breaches(of: tuple[str, ...], never: tuple[str, ...]) -> list[str]:
+    """Files of some packages that import what they may not."""
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in SOURCES
+        if within(module_of(path), *of)
+        for name in sorted(imports(path))
+        if within(name, *never)
+    ]
+
+
+def test_there_are_sources_to_look_at() -> None:
+    names = {module_of(path) for path in SOURCES}
+    assert {"nas", "nas.spec", "nas.store.trials", "api.main", "worker.main", "cli.main"} <= names
+
+
+@pytest.mark.parametrize(
+    ("of", "never"),
+    [
+        (("api",), ("worker", "cli")),
+        (("worker",), ("api", "cli")),
+        (("nas",), ("api", "worker", "cli")),
+        (("nas.space", "nas.search", "nas.model", "nas.train"), ("nas.store",)),
+        (LIGHT, ("torch",)),
+    ],
+)
+def test_the_layers_are_kept(of: tuple[str, ...], never: tuple[str, ...]) -> None:
+    assert breaches(of, never) == []
+
+
+def test_a_breach_of_the_layers_would_be_noticed() -> None:
+    assert any("imports nas.store" in breach for breach in breaches(("worker",), ("nas.store",)))
+    assert any("imports worker.main" in breach for breach in breaches(("cli",), ("worker",)))
+
+
+def test_the_environment_is_read_where_a_process_begins_and_nowhere_else() -> None:
+    found = set()
+    for path in SOURCES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "getenvb", "putenv"):
+                found.add(module_of(path))
+            if isinstance(node, ast.ImportFrom) and node.module == "os":
+                assert {alias.name for alias in node.names}.isdisjoint({"environ", "getenv"}), path
+    assert found == {"cli.main", "worker.main"}
+
+
+@pytest.fixture(scope="module")
+def fresh() -> dict[str, list[str]]:
+    """What a fresh interpreter has loaded after the light modules, and what it has made after all of them."""
+    modules = [
+        module for path in SOURCES if not within(module := module_of(path), "nas.store.migrations", "cli.__main__")
+    ]
+    light = [module for module in modules if within(module, *LIGHT)]
+    script = f"""
+import gc, importlib, json, sys
+for name in {light!r}:
+    importlib.import_module(name)
+loaded = sorted({{"torch", "optuna", "onnx", "onnxruntime"}} & set(sys.modules))
+for name in {modules!r}:
+    importlib.import_module(name)
+import fastapi, httpx, sqlalchemy, sqlalchemy.orm
+from nas.settings import Settings
+from nas.store.artifacts import ArtifactStore
+from nas.store.session import Store
+kinds = (sqlalchemy.Engine, sqlalchemy.orm.Session, fastapi.FastAPI, httpx.Client, Settings, Store, ArtifactStore)
+made = [type(found).__name__ for found in gc.get_objects() if type(found) in kinds]
+print(json.dumps({{"light": {light!r}, "loaded": loaded, "made": made}}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+def test_the_api_the_space_and_the_store_load_no_torch(fresh: dict[str, list[str]]) -> None:
+    assert {"api.main", "nas.spec", "nas.store.trials", "nas.space.space"} <= set(fresh["light"])
+    assert fresh["loaded"] == []
+
+
+def test_importing_makes_no_engine_no_app_and_no_client(fresh: dict[str, list[str]]) -> None:
+    assert fresh["made"] == []
