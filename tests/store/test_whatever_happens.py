@@ -47,10 +47,10 @@ class World:
         actions: dict[Callable[[], None], float] = {
             self.add_job: 6,
             self.claim: 12,
-            self.reserve: 10,
-            self.propose: 14,
-            self.report: 20,
-            self.finish: 14,
+            self.reserve: 16,
+            self.propose: 6,
+            self.report: 25,
+            self.finish: 12,
             self.fail: 3,
             self.hand_back: 3,
             self.retry: 2,
@@ -71,14 +71,16 @@ class World:
         with self.store.read() as session:
             active = session.scalar(select(func.count()).select_from(Job).where(Job.state.in_(ACTIVE_JOB))) or 0
         if active < 3:
-            trials = self.rng.choice([1, 2, 6])
-            self.job_ids.append(add_job(self.store, trials=trials, parallel=self.rng.choice([None, 1, 2])))
+            trials = self.rng.choice([2, 4, 8])
+            self.job_ids.append(add_job(self.store, trials=trials, parallel=self.rng.choice([None, 2, 3])))
 
     def claim(self) -> None:
         self._keep(claim(self.store, self.rng.choice("abc")))
 
     def reserve(self) -> None:
         self._keep(reserve(self.store, self.rng.choice("abc")))
+        if self.rng.random() < 0.7:
+            self.propose()
 
     def _keep(self, found: Claim | None) -> None:
         if found is not None:
@@ -96,7 +98,7 @@ class World:
         return self.rng.choice(choice)
 
     def propose(self) -> None:
-        propose(self.store, self._claim(), self.rng.randrange(2))
+        propose(self.store, self._claim(), self.rng.randrange(20))
 
     def report(self) -> None:
         taken = self._claim()
