@@ -20,7 +20,7 @@ from sqlalchemy import URL, create_engine, func, select, text, update
 from nas.data.images import ImageSet, split_images
 from nas.space import Candidate, CellSpace
 from nas.spec import BudgetSpec, FinalSpec, JobSpec
-from nas.store import jobs, trials
+from nas.store import jobs, moves, trials
 from nas.store.artifacts import Stored
 from nas.store.migrate import migrate
 from nas.store.session import Store, now
@@ -275,7 +275,7 @@ def add_queued(store: Store, job_id: str, count: int) -> None:
             advance(job, JobState.RUNNING)
             job.started_at = now(session)
         for number in range(job.next_number, job.next_number + count):
-            trials.add(session, job, Phase.FINALIST, epochs=4, candidate=candidate(number), digest=digest(number))
+            moves.add(session, job, Phase.FINALIST, epochs=4, candidate=candidate(number), digest=digest(number))
 
 
 def run_trial(store: Store, accuracy: float = 0.5, epochs: int = 3, worker: str = "worker") -> Claim:

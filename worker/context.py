@@ -9,7 +9,7 @@ from nas.data.images import ImageSet
 from nas.search.catalog import STRATEGIES
 from nas.search.strategy import Observation, Strategy
 from nas.settings import Settings
-from nas.store import trials
+from nas.store import history
 from nas.store.artifacts import ArtifactStore
 from nas.store.session import Store
 from nas.store.tables import Dataset
@@ -64,7 +64,7 @@ class Context:
         """The job's trials; those before the first unfinished one cannot change and are read once only."""
         settled = self._settled.setdefault(job_id, [])
         with self.store.read() as session:
-            found = settled + trials.history(session, job_id, since=settled[-1].number + 1 if settled else 0)
+            found = settled + history.observations(session, job_id, since=settled[-1].number + 1 if settled else 0)
         for expected, observation in enumerate(found):
             # A gap is a reserved number: its candidate will appear between these.
             if not observation.finished or observation.number != expected:

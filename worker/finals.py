@@ -9,7 +9,7 @@ from nas.model import cost_of
 from nas.result.controls import find_controls, find_reference
 from nas.result.report import About, Retrained, choose_winner, make_report
 from nas.seeds import derive
-from nas.store import jobs, trials
+from nas.store import files, jobs
 from nas.store.jobs import FinalTrial, NewTrial, Standstill
 from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Dataset
@@ -67,7 +67,7 @@ def report(context: Context, claim: Claim) -> None:
     data = context.data(claim.dataset_id)
     with context.store.read() as session:
         runs = _complete(jobs.finals(session, claim.job_id))
-        weights = {run.trial_id: trials.artifact(session, run.trial_id, "weights") for run in runs}
+        weights = {run.trial_id: files.artifact(session, run.trial_id, "weights") for run in runs}
         dataset = session.get_one(Dataset, claim.dataset_id).name
         job = jobs.get(session, claim.job_id)
     retrained = {

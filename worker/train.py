@@ -15,7 +15,7 @@ from nas.result.package import Classifier, weights_to_bytes
 from nas.search import pruning
 from nas.seeds import derive
 from nas.space import Candidate
-from nas.store import trials
+from nas.store import files, history, trials
 from nas.store.states import Phase, Reason, TrialState
 from nas.store.trials import Claim, Twin
 from nas.train.checkpoint import Checkpoint
@@ -118,7 +118,7 @@ def _checkpoint(context: Context, claim: Claim) -> Checkpoint | None:
     if not claim.epoch:
         return None
     with context.store.read() as session:
-        sha256 = trials.artifact(session, claim.trial_id, "checkpoint")
+        sha256 = files.artifact(session, claim.trial_id, "checkpoint")
     log.info("job %s trial %d goes on after epoch %d", claim.job_id, claim.number, claim.epoch)
     return Checkpoint.from_bytes(context.artifacts.get(sha256)) if sha256 else None
 
@@ -140,7 +140,7 @@ def _why_stop(context: Context, claim: Claim, result: EpochResult) -> Reason | N
         return Reason.BUDGET
     if result.epoch in pruning.rungs(claim.epochs):
         with context.store.read() as session:
-            others = trials.rung(session, claim.job_id, result.epoch)
+            others = history.rung(session, claim.job_id, result.epoch)
         if not pruning.promotes(result.validation_accuracy, others):
             return Reason.RUNG
     return None

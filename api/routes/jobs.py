@@ -21,7 +21,7 @@ from api.schemas import (
 )
 from nas.errors import NotReady
 from nas.spec import JobSpec, complete
-from nas.store import dashboard, datasets, jobs, listing, trials
+from nas.store import dashboard, datasets, files, jobs, listing
 from nas.store.states import ACTIVE_JOB, Phase, TrialState
 
 _PROBLEM: dict[str, Any] = {"model": Problem}
@@ -166,7 +166,7 @@ def model(service: Service, job_id: JobId, if_none_match: IfNoneMatch = None) ->
     """The package: genotype, weights, ONNX, metrics, model card, picture. Verified before it was published."""
     with service.store.read() as session:
         job = jobs.get(session, job_id)
-        sha256 = trials.package(session, job_id)
+        sha256 = files.package(session, job_id)
     if sha256 is None:
         raise NotReady(f"job {job_id} has no model yet: it is {job.state}, {_why(job.state, job.reason)}")
     answer = tagged(service.artifacts.get(sha256), "application/zip", if_none_match)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from nas.errors import InvalidInput, NotFound
 from nas.space import Candidate
 from nas.spec import JobSpec
-from nas.store import trials
+from nas.store import moves, trials
 from nas.store.artifacts import Stored
 from nas.store.session import now
 from nas.store.states import ACTIVE_TRIAL, JobState, Phase, TrialState, advance
@@ -65,7 +65,7 @@ def cancel(session: Session, job_id: str) -> Job:
         advance(job, JobState.CANCELLED)
         job.reason = "cancelled by the user"
         job.finished_at = now(session)
-        trials.cancel_all(session, job)
+        moves.cancel_all(session, job)
     return job
 
 
@@ -174,7 +174,7 @@ def go_on(session: Session, seen: Standstill, rows: Sequence[NewTrial], note: st
     if note:
         job.note = f"{job.note}; {note}" if job.note else note
     for row in rows:
-        trials.add(
+        moves.add(
             session,
             job,
             row.phase,
@@ -192,7 +192,7 @@ def fail(session: Session, seen: Standstill, reason: str) -> None:
     """Fails a job at a standstill, unless it has moved since."""
     job = session.get_one(Job, seen.job_id, with_for_update=True, populate_existing=True)
     if (job.state, job.next_number) == (seen.state, seen.next_number):
-        trials.fail(session, job, reason)
+        moves.fail(session, job, reason)
 
 
 def close_search(session: Session, job_id: str, note: str) -> None:

@@ -1,41 +1,26 @@
-"""Every write to a trial: claimed under a lease, fenced by its attempt, counted in the tallies.
-
-Locks are taken in one order everywhere (job, trial, tallies), so that no two transactions wait for each other.
-"""
+"""The life of a trial in a worker's hands: claimed under a lease, fenced by its attempt, reported, ended, lost."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import exists, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from nas.errors import IllegalTransition, LeaseLost
-from nas.search.strategy import Observation
+from nas.errors import LeaseLost
 from nas.space import Candidate
 from nas.spec import JobSpec
 from nas.store.artifacts import Stored
+from nas.store.files import forget, record
+from nas.store.moves import add, end, locked, move
 from nas.store.session import Store, now
-from nas.store.states import (
-    ACTIVE_TRIAL,
-    FINISHED_TRIAL,
-    TRIAL_NEXT,
-    JobState,
-    Phase,
-    Reason,
-    TrialState,
-    advance,
-)
-from nas.store.tables import Artifact, Epoch, Incumbent, Job, Tally, Trial
+from nas.store.states import JobState, Phase, Reason, TrialState, advance
+from nas.store.tables import Epoch, Job, Tally, Trial
 from nas.train.epoch import EpochResult
 
 MAX_LOSSES = 3
 """A trial whose worker vanishes so often, without an epoch between, is what kills them."""
-
-MAX_FAILURES_IN_ROW = 3
-"""So many infrastructure failures in a row fail the job: the next trial would fail as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +76,7 @@ def claim(session: Session, worker: str, lease_s: float) -> Claim | None:
     if trial is None:
         return None
     _lease(session, trial, worker, lease_s)
-    _move(session, trial, TrialState.RUNNING)
+    move(session, trial, TrialState.RUNNING)
     return _claim(trial, job)
 
 
@@ -124,44 +109,8 @@ def reserve(session: Session, worker: str, lease_s: float) -> Claim | None:
         job.started_at = moment
     trial = add(session, job, Phase.SEARCH, epochs=job.spec["budget"]["epochs"])
     _lease(session, trial, worker, lease_s)
-    _move(session, trial, TrialState.RUNNING)
+    move(session, trial, TrialState.RUNNING)
     return _claim(trial, job)
-
-
-def add(
-    session: Session,
-    job: Job,
-    phase: Phase,
-    *,
-    epochs: int,
-    candidate: Candidate | None = None,
-    digest: str | None = None,
-    seed_index: int = 0,
-    params: int | None = None,
-    macs: int | None = None,
-) -> Trial:
-    """Adds a queued trial to a job whose row is locked, under the job's next number."""
-    trial = Trial(
-        job_id=job.id,
-        number=job.next_number,
-        phase=phase,
-        state=TrialState.QUEUED,
-        candidate=candidate.to_json() if candidate else None,
-        digest=digest,
-        seed_index=seed_index,
-        epochs=epochs,
-        epoch=0,
-        params=params,
-        macs=macs,
-        attempt=0,
-        losses=0,
-        created_at=now(session),
-    )
-    job.next_number += 1
-    session.add(trial)
-    session.flush()
-    _count(session, job.id, phase, {TrialState.QUEUED: 1})
-    return trial
 
 
 def set_candidate(session: Session, claim: Claim, candidate: Candidate, digest: str, params: int, macs: int) -> None:
@@ -208,7 +157,7 @@ def report(session: Session, claim: Claim, result: EpochResult, checkpoint: Stor
             seconds=result.seconds,
         )
     )
-    return _attach(session, claim.trial_id, "checkpoint", checkpoint)
+    return record(session, claim.trial_id, "checkpoint", checkpoint)
 
 
 def finish(
@@ -225,18 +174,18 @@ def finish(
     Returns:
         The sha256 of the trial's checkpoint, which nobody needs any more.
     """
-    job = _locked(session, claim.job_id)
+    job = locked(session, claim.job_id)
     _fenced(session, claim)
     trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
     if weights is not None:
-        _attach(session, trial.id, "weights", weights)
-    _end(session, job, trial, state, reason, error)
-    return _detach(session, trial.id, "checkpoint")
+        record(session, trial.id, "weights", weights)
+    end(session, job, trial, state, reason, error)
+    return forget(session, trial.id, "checkpoint")
 
 
 def hand_back(session: Session, claim: Claim) -> None:
     """Gives a running trial back to the queue, without counting it as a loss. Raises LeaseLost."""
-    _locked(session, claim.job_id)  # PostgreSQL asks for it anyway, at the second update of one row, which is too late
+    locked(session, claim.job_id)  # PostgreSQL asks for it anyway, at the second update of one row, which is too late
     _fenced(session, claim)
     trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
     _release(session, trial)
@@ -244,7 +193,7 @@ def hand_back(session: Session, claim: Claim) -> None:
 
 def retry(session: Session, claim: Claim, error: str) -> bool:
     """Gives a trial back after an error, unless it has used up its tries; whether it did. Raises LeaseLost."""
-    _locked(session, claim.job_id)
+    locked(session, claim.job_id)
     _fenced(session, claim)
     trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
     trial.losses += 1
@@ -266,7 +215,7 @@ def reap(store: Store) -> int:
     reaped = 0
     for trial_id, job_id in expired:
         with store.write() as session:
-            job = _locked(session, job_id)
+            job = locked(session, job_id)
             trial = session.get_one(Trial, trial_id, with_for_update=True, populate_existing=True)
             if trial.state != TrialState.RUNNING or trial.lease_until is None or trial.lease_until >= now(session):
                 continue
@@ -276,78 +225,14 @@ def reap(store: Store) -> int:
                 _release(session, trial)
             else:
                 text = f"its worker vanished {MAX_LOSSES} times without finishing an epoch"
-                _end(session, job, trial, TrialState.FAILED, Reason.LOST, text)
+                end(session, job, trial, TrialState.FAILED, Reason.LOST, text)
     return reaped
-
-
-def cancel_all(session: Session, job: Job) -> None:
-    """Cancels what is queued or running of a job whose row is locked; their workers find their leases lost."""
-    active = session.scalars(
-        select(Trial).where(Trial.job_id == job.id, Trial.state.in_(ACTIVE_TRIAL)).order_by(Trial.id).with_for_update()
-    ).all()
-    for trial in active:
-        trial.lease_until = None
-        trial.finished_at = now(session)
-        _move(session, trial, TrialState.CANCELLED)
-
-
-def fail(session: Session, job: Job, reason: str) -> None:
-    """Fails a job whose row is locked, with all that is left of it."""
-    advance(job, JobState.FAILED)
-    job.reason = reason
-    job.finished_at = now(session)
-    cancel_all(session, job)
-
-
-def history(session: Session, job_id: str, since: int = 0) -> list[Observation]:
-    """The search trials of a job with numbers from `since` on that have a candidate, in their order."""
-    rows = session.execute(
-        select(Trial.number, Trial.candidate, Trial.state, Trial.reason, Trial.epoch, Trial.accuracy)
-        .where(Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Trial.number >= since, Trial.digest.is_not(None))
-        .order_by(Trial.number)
-    )
-    return [
-        Observation(
-            number=number,
-            candidate=Candidate.from_json(candidate),
-            finished=state in FINISHED_TRIAL,
-            complete=state == TrialState.COMPLETE,
-            epoch=epoch,
-            accuracy=None if reason == Reason.DIVERGED else accuracy,
-        )
-        for number, candidate, state, reason, epoch, accuracy in rows
-    ]
-
-
-def rung(session: Session, job_id: str, epoch: int) -> list[float]:
-    """The validation accuracies of all search trials of a job that reached that epoch, at that epoch."""
-    return list(
-        session.scalars(
-            select(Epoch.validation_accuracy)
-            .join(Trial, Trial.id == Epoch.trial_id)
-            .where(Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Epoch.epoch == epoch)
-        )
-    )
-
-
-def artifact(session: Session, trial_id: int, kind: str) -> str | None:
-    """The sha256 of a trial's artifact of that kind, if it has one."""
-    return session.scalar(select(Artifact.sha256).where(Artifact.trial_id == trial_id, Artifact.kind == kind))
-
-
-def package(session: Session, job_id: str) -> str | None:
-    """The sha256 of a job's package, if it has one."""
-    return session.scalar(
-        select(Artifact.sha256)
-        .join(Trial, Trial.id == Artifact.trial_id)
-        .where(Trial.job_id == job_id, Trial.phase == Phase.REPORT, Artifact.kind == "package")
-    )
 
 
 def attach(session: Session, claim: Claim, kind: str, stored: Stored) -> None:
     """Records a file of a trial. Raises LeaseLost."""
     _fenced(session, claim)
-    _attach(session, claim.trial_id, kind, stored)
+    record(session, claim.trial_id, kind, stored)
 
 
 def _has_room() -> Any:
@@ -365,10 +250,6 @@ def _full(session: Session, job: Job) -> bool:
         return False
     running = select(func.sum(Tally.count)).where(Tally.job_id == job.id, Tally.state == TrialState.RUNNING)
     return (session.scalar(running) or 0) >= job.parallel
-
-
-def _locked(session: Session, job_id: str) -> Job:
-    return session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
 
 
 def _deadline(job: Job) -> datetime | None:
@@ -404,7 +285,7 @@ def _lease(session: Session, trial: Trial, worker: str, lease_s: float) -> None:
 def _release(session: Session, trial: Trial) -> None:
     trial.owner = None
     trial.lease_until = None
-    _move(session, trial, TrialState.QUEUED)
+    move(session, trial, TrialState.QUEUED)
 
 
 def _fenced(session: Session, claim: Claim, **values: Any) -> None:
@@ -421,68 +302,3 @@ def _fenced(session: Session, claim: Claim, **values: Any) -> None:
         raise LeaseLost(
             f"trial {claim.number} of job {claim.job_id} is no longer this worker's (attempt {claim.attempt})"
         )
-
-
-def _end(session: Session, job: Job, trial: Trial, state: TrialState, reason: Reason | None, error: str | None) -> None:
-    moment = now(session)
-    trial.reason = reason
-    trial.error = error
-    trial.lease_until = None
-    trial.finished_at = moment
-    _move(session, trial, state)
-    if trial.phase == Phase.SEARCH and state == TrialState.COMPLETE and trial.accuracy is not None:
-        _note_incumbent(session, job, trial, moment)
-    job.failures_in_row = job.failures_in_row + 1 if reason in (Reason.ERROR, Reason.LOST) else 0
-    if job.failures_in_row >= MAX_FAILURES_IN_ROW:
-        last = (error or "").strip().splitlines()[-1:] or ["no message"]
-        fail(session, job, f"{MAX_FAILURES_IN_ROW} trials in a row failed, the last one with: {last[0]}")
-
-
-def _note_incumbent(session: Session, job: Job, trial: Trial, moment: datetime) -> None:
-    if trial.accuracy is None or job.started_at is None:
-        return
-    if job.best_accuracy is None or trial.accuracy > job.best_accuracy:
-        job.best_accuracy = trial.accuracy
-        job.best_trial = trial.number
-        at_s = (moment - job.started_at).total_seconds()
-        session.add(Incumbent(job_id=job.id, number=trial.number, at_s=at_s, accuracy=trial.accuracy))
-
-
-def _move(session: Session, trial: Trial, to: TrialState) -> None:
-    """Moves a trial along TRIAL_NEXT; the only place that assigns the state of a trial that exists."""
-    if to not in TRIAL_NEXT[trial.state]:
-        raise IllegalTransition(f"trial {trial.number} of job {trial.job_id}", trial.state, to)
-    before, trial.state = trial.state, to
-    session.flush()
-    _count(session, trial.job_id, trial.phase, {before: -1, to: 1})
-
-
-def _count(session: Session, job_id: str, phase: Phase, changes: dict[TrialState, int]) -> None:
-    for state, change in sorted(changes.items()):  # one order of locks for all
-        session.execute(
-            update(Tally)
-            .where(Tally.job_id == job_id, Tally.phase == phase, Tally.state == state)
-            .values(count=Tally.count + change)
-        )
-
-
-def _attach(session: Session, trial_id: int, kind: str, stored: Stored) -> str | None:
-    """Records a trial's file of a kind; returns the sha256 of the one it replaces."""
-    before = artifact(session, trial_id, kind)
-    values = {"sha256": stored.sha256, "size_bytes": stored.size_bytes, "created_at": now(session)}
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(
-        dialect.insert(Artifact)
-        .values(trial_id=trial_id, kind=kind, **values)
-        .on_conflict_do_update(index_elements=["trial_id", "kind"], set_=values)
-    )
-    return before if before != stored.sha256 else None
-
-
-def _detach(session: Session, trial_id: int, kind: str) -> str | None:
-    row = session.get(Artifact, (trial_id, kind), populate_existing=True)
-    if row is None:
-        return None
-    session.delete(row)
-    session.flush()
-    return row.sha256

@@ -9,7 +9,7 @@ import pytest
 from nas.client import Client, ServiceError
 from nas.settings import Settings
 from nas.space import from_text
-from nas.store import jobs, trials
+from nas.store import jobs, moves, trials
 from nas.store.jobs import NewTrial
 from nas.store.states import Phase, Reason, TrialState
 from nas.store.tables import Job
@@ -343,7 +343,7 @@ def test_what_is_not_there_yet_says_what_it_waits_for(api: ApiClient, what: str)
 def test_what_a_failed_job_does_not_have_says_why_it_failed(api: ApiClient) -> None:
     job_id = api.add_job()
     with api.store.write() as session:
-        trials.fail(session, session.get_one(Job, job_id), "the disk is full")
+        moves.fail(session, session.get_one(Job, job_id), "the disk is full")
     for what in ("best", "model"):
         problem(api.get(f"/v1/jobs/{job_id}/{what}"), 409, "it is failed, and will have none: the disk is full")
 

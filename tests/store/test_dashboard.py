@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, insert, text, update
 
 from nas.errors import NotFound
-from nas.store import jobs, trials, workers
+from nas.store import jobs, moves, workers
 from nas.store.dashboard import UNKNOWN_SHARE, Dashboard, Progress, dashboard
 from nas.store.jobs import NewTrial
 from nas.store.session import Store, now
@@ -256,7 +256,7 @@ def test_a_job_that_ended_otherwise_is_done_as_far_as_it_came(store: Store, end:
     take(store)
     with store.write() as session:
         if end == "failed":
-            trials.fail(session, session.get_one(Job, job_id), "broken")
+            moves.fail(session, session.get_one(Job, job_id), "broken")
         else:
             jobs.cancel(session, job_id)
     shown = show(store, job_id)

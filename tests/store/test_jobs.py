@@ -8,7 +8,7 @@ from sqlalchemy.exc import NoResultFound
 
 from nas.errors import IllegalTransition, InvalidInput, LeaseLost, NotFound
 from nas.spec import JobSpec, complete
-from nas.store import jobs, trials
+from nas.store import files, jobs, moves
 from nas.store.jobs import FinalTrial, NewTrial, Standstill
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
@@ -432,7 +432,7 @@ def test_a_job_succeeds_with_its_verdict_its_package_and_its_winner(store: Store
     assert job.reason is None
     assert job.finished_at is not None
     with store.read() as session:
-        assert trials.package(session, final.job_id) == stored("package").sha256
+        assert files.package(session, final.job_id) == stored("package").sha256
     assert trial_of(store, final.trial_id).state == TrialState.COMPLETE
     assert standstill(store) is None
 
@@ -449,7 +449,7 @@ def test_a_failed_job_keeps_its_reason_and_its_finished_trials(store: Store) -> 
     job_id = add_job(store, trials=2)
     done, running = run_trial(store), take(store)
     with store.write() as session:
-        trials.fail(session, session.get_one(Job, job_id, with_for_update=True), "broken")
+        moves.fail(session, session.get_one(Job, job_id, with_for_update=True), "broken")
     job = job_of(store, job_id)
     assert (job.state, job.reason) == (JobState.FAILED, "broken")
     with store.read() as session:

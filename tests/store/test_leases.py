@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from nas.errors import LeaseLost
-from nas.store import jobs, trials
+from nas.store import files, jobs, moves, trials
 from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Job, Trial
@@ -109,7 +109,7 @@ def test_the_oldest_job_is_served_first_and_its_trials_in_their_order(store: Sto
 
 
 @pytest.mark.parametrize(
-    "end", [jobs.cancel, lambda session, job_id: trials.fail(session, jobs.get(session, job_id), "")]
+    "end", [jobs.cancel, lambda session, job_id: moves.fail(session, jobs.get(session, job_id), "")]
 )
 def test_trials_of_a_job_that_has_ended_cannot_be_claimed(store: Store, end: Callable[..., object]) -> None:
     job_id = add_job(store)
@@ -391,7 +391,7 @@ def test_the_next_attempt_goes_on_after_the_last_epoch(store: Store) -> None:
     assert (second.trial_id, second.attempt, second.epoch) == (first.trial_id, 2, 2)
     assert second.candidate == candidate(0)
     with store.read() as session:
-        assert trials.artifact(session, second.trial_id, "checkpoint") == stored(f"{first.trial_id}.2").sha256
+        assert files.artifact(session, second.trial_id, "checkpoint") == stored(f"{first.trial_id}.2").sha256
     assert trial_of(store, second.trial_id).started_at == trial_of(store, first.trial_id).started_at
 
 

@@ -6,12 +6,13 @@ from sqlalchemy.exc import IntegrityError
 
 from nas.errors import IllegalTransition
 from nas.search.strategy import Observation
-from nas.store import jobs, trials
+from nas.store import files, history, jobs, moves, trials
 from nas.store.artifacts import Stored
+from nas.store.moves import MAX_FAILURES_IN_ROW
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Incumbent
-from nas.store.trials import MAX_FAILURES_IN_ROW, Claim, Twin
+from nas.store.trials import Claim, Twin
 from tests.support import (
     LEASE_S,
     add_job,
@@ -110,7 +111,7 @@ def test_a_network_is_retrained_once_for_each_seed(store: Store) -> None:
         job = jobs.get(session, job_id)
         for phase in (Phase.SEARCH, Phase.FINALIST, Phase.CONTROL):
             for seed_index in range(2):
-                trials.add(
+                moves.add(
                     session, job, phase, epochs=1, candidate=candidate(0), digest=digest(0), seed_index=seed_index
                 )
     before = everything(store)
@@ -118,7 +119,7 @@ def test_a_network_is_retrained_once_for_each_seed(store: Store) -> None:
     def again() -> None:
         with store.write() as session:
             job = jobs.get(session, job_id)
-            trials.add(session, job, Phase.CONTROL, epochs=1, candidate=candidate(0), digest=digest(0), seed_index=1)
+            moves.add(session, job, Phase.CONTROL, epochs=1, candidate=candidate(0), digest=digest(0), seed_index=1)
 
     with pytest.raises(IntegrityError):
         again()
@@ -381,8 +382,8 @@ def test_the_history_is_what_is_known_of_the_search(store: Store) -> None:
     hand_back(store, handed_back)
 
     with store.read() as session:
-        found = trials.history(session, job_id)
-        later = trials.history(session, job_id, since=5)
+        found = history.observations(session, job_id)
+        later = history.observations(session, job_id, since=5)
     assert [(seen.number, seen.finished, seen.complete, seen.epoch, seen.accuracy) for seen in found] == [
         (0, True, True, 3, 0.8),
         (3, True, False, 1, 0.3),
@@ -407,7 +408,7 @@ def test_a_rung_has_the_search_trials_that_reached_it(store: Store) -> None:
     add_job(store)
     assert third.number == 2
     with store.read() as session:
-        rungs = [sorted(trials.rung(session, job_id, number)) for number in (1, 2, 3)]
+        rungs = [sorted(history.rung(session, job_id, number)) for number in (1, 2, 3)]
     assert rungs == [[0.1, 0.3], [0.2], []]
 
 
@@ -418,7 +419,7 @@ def test_files_of_a_trial_are_found_by_their_kind(store: Store) -> None:
         trials.attach(session, taken, "weights", stored("weights"))
         trials.attach(session, taken, "weights", stored("better weights"))
     with store.read() as session:
-        assert trials.artifact(session, taken.trial_id, "weights") == stored("better weights").sha256
-        assert trials.artifact(session, taken.trial_id, "checkpoint") is None
-        assert trials.artifact(session, taken.trial_id + 1, "weights") is None
-        assert trials.package(session, taken.job_id) is None
+        assert files.artifact(session, taken.trial_id, "weights") == stored("better weights").sha256
+        assert files.artifact(session, taken.trial_id, "checkpoint") is None
+        assert files.artifact(session, taken.trial_id + 1, "weights") is None
+        assert files.package(session, taken.job_id) is None

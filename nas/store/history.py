@@ -1,0 +1,40 @@
+"""What strategies and pruning see of a job: a reading of its rows."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from nas.search.strategy import Observation
+from nas.space import Candidate
+from nas.store.states import FINISHED_TRIAL, Phase, Reason, TrialState
+from nas.store.tables import Epoch, Trial
+
+
+def observations(session: Session, job_id: str, since: int = 0) -> list[Observation]:
+    """The search trials of a job with numbers from `since` on that have a candidate, in their order."""
+    rows = session.execute(
+        select(Trial.number, Trial.candidate, Trial.state, Trial.reason, Trial.epoch, Trial.accuracy)
+        .where(Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Trial.number >= since, Trial.digest.is_not(None))
+        .order_by(Trial.number)
+    )
+    return [
+        Observation(
+            number=number,
+            candidate=Candidate.from_json(candidate),
+            finished=state in FINISHED_TRIAL,
+            complete=state == TrialState.COMPLETE,
+            epoch=epoch,
+            accuracy=None if reason == Reason.DIVERGED else accuracy,
+        )
+        for number, candidate, state, reason, epoch, accuracy in rows
+    ]
+
+
+def rung(session: Session, job_id: str, epoch: int) -> list[float]:
+    """The validation accuracies of all search trials of a job that reached that epoch, at that epoch."""
+    return list(
+        session.scalars(
+            select(Epoch.validation_accuracy)
+            .join(Trial, Trial.id == Epoch.trial_id)
+            .where(Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Epoch.epoch == epoch)
+        )
+    )

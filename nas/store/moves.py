@@ -1,0 +1,122 @@
+"""How trials come to be, move along their states, and end; every move is counted in the tallies.
+
+Locks are taken in one order everywhere (job, trial, tallies), so that no two transactions wait for each other.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from nas.errors import IllegalTransition
+from nas.space import Candidate
+from nas.store.session import now
+from nas.store.states import ACTIVE_TRIAL, TRIAL_NEXT, JobState, Phase, Reason, TrialState, advance
+from nas.store.tables import Incumbent, Job, Tally, Trial
+
+MAX_FAILURES_IN_ROW = 3
+"""So many infrastructure failures in a row fail the job: the next trial would fail as well."""
+
+
+def add(
+    session: Session,
+    job: Job,
+    phase: Phase,
+    *,
+    epochs: int,
+    candidate: Candidate | None = None,
+    digest: str | None = None,
+    seed_index: int = 0,
+    params: int | None = None,
+    macs: int | None = None,
+) -> Trial:
+    """Adds a queued trial to a job whose row is locked, under the job's next number."""
+    trial = Trial(
+        job_id=job.id,
+        number=job.next_number,
+        phase=phase,
+        state=TrialState.QUEUED,
+        candidate=candidate.to_json() if candidate else None,
+        digest=digest,
+        seed_index=seed_index,
+        epochs=epochs,
+        epoch=0,
+        params=params,
+        macs=macs,
+        attempt=0,
+        losses=0,
+        created_at=now(session),
+    )
+    job.next_number += 1
+    session.add(trial)
+    session.flush()
+    _count(session, job.id, phase, {TrialState.QUEUED: 1})
+    return trial
+
+
+def cancel_all(session: Session, job: Job) -> None:
+    """Cancels what is queued or running of a job whose row is locked; their workers find their leases lost."""
+    active = session.scalars(
+        select(Trial).where(Trial.job_id == job.id, Trial.state.in_(ACTIVE_TRIAL)).order_by(Trial.id).with_for_update()
+    ).all()
+    for trial in active:
+        trial.lease_until = None
+        trial.finished_at = now(session)
+        move(session, trial, TrialState.CANCELLED)
+
+
+def fail(session: Session, job: Job, reason: str) -> None:
+    """Fails a job whose row is locked, with all that is left of it."""
+    advance(job, JobState.FAILED)
+    job.reason = reason
+    job.finished_at = now(session)
+    cancel_all(session, job)
+
+
+def locked(session: Session, job_id: str) -> Job:
+    """The job, with its row locked until the transaction ends."""
+    return session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
+
+
+def end(session: Session, job: Job, trial: Trial, state: TrialState, reason: Reason | None, error: str | None) -> None:
+    """Ends a trial of a job whose row is locked, and fails the job after too many failures in a row."""
+    moment = now(session)
+    trial.reason = reason
+    trial.error = error
+    trial.lease_until = None
+    trial.finished_at = moment
+    move(session, trial, state)
+    if trial.phase == Phase.SEARCH and state == TrialState.COMPLETE and trial.accuracy is not None:
+        _note_incumbent(session, job, trial, moment)
+    job.failures_in_row = job.failures_in_row + 1 if reason in (Reason.ERROR, Reason.LOST) else 0
+    if job.failures_in_row >= MAX_FAILURES_IN_ROW:
+        last = (error or "").strip().splitlines()[-1:] or ["no message"]
+        fail(session, job, f"{MAX_FAILURES_IN_ROW} trials in a row failed, the last one with: {last[0]}")
+
+
+def move(session: Session, trial: Trial, to: TrialState) -> None:
+    """Moves a trial along TRIAL_NEXT; the only place that assigns the state of a trial that exists."""
+    if to not in TRIAL_NEXT[trial.state]:
+        raise IllegalTransition(f"trial {trial.number} of job {trial.job_id}", trial.state, to)
+    before, trial.state = trial.state, to
+    session.flush()
+    _count(session, trial.job_id, trial.phase, {before: -1, to: 1})
+
+
+def _note_incumbent(session: Session, job: Job, trial: Trial, moment: datetime) -> None:
+    if trial.accuracy is None or job.started_at is None:
+        return
+    if job.best_accuracy is None or trial.accuracy > job.best_accuracy:
+        job.best_accuracy = trial.accuracy
+        job.best_trial = trial.number
+        at_s = (moment - job.started_at).total_seconds()
+        session.add(Incumbent(job_id=job.id, number=trial.number, at_s=at_s, accuracy=trial.accuracy))
+
+
+def _count(session: Session, job_id: str, phase: Phase, changes: dict[TrialState, int]) -> None:
+    for state, change in sorted(changes.items()):  # one order of locks for all
+        session.execute(
+            update(Tally)
+            .where(Tally.job_id == job_id, Tally.phase == phase, Tally.state == state)
+            .values(count=Tally.count + change)
+        )
