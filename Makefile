@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: setup
-	NAS_HOME="$(CURDIR)/demo/$$(date +%Y%m%d-%H%M%S)" sh -c '$(BIN)/nas search digits --name demo --final-epochs 20 --out "$$NAS_HOME/model"'
+	NAS_HOME="$(CURDIR)/demo/$$(date +%Y%m%d-%H%M%S)" sh -c '$(BIN)/nas search digits --name demo --final-epochs 16 --out "$$NAS_HOME/model"'
 
 test: setup
 	$(BIN)/python -m pytest
