@@ -5,10 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from nas.errors import SettingsError
 
 PREFIX = "NAS_"
+_MEND = "it can be sqlite:////path/nas.db or postgresql://user@host/name"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -43,7 +48,7 @@ class Settings:
             raise SettingsError(f"NAS_LOG is {log!r}; it can be {', '.join(LOG_LEVELS)}")
         return cls(
             home=home,
-            database_url=_database(environ.get("NAS_DATABASE_URL") or f"sqlite:///{home / 'nas.db'}"),
+            database_url=_database(environ.get("NAS_DATABASE_URL") or f"sqlite:///{quote(str(home / 'nas.db'))}"),
             artifacts_url=environ.get("NAS_ARTIFACTS_URL") or str(home / "artifacts"),
             lease_s=_seconds("NAS_LEASE_SECONDS", environ.get("NAS_LEASE_SECONDS") or "30"),
             log=log,
@@ -68,14 +73,16 @@ class Settings:
 
 def _database(url: str) -> str:
     """Names the driver where a URL leaves it open; only SQLite and PostgreSQL are supported."""
-    for given, driver in (("postgres://", "postgresql+psycopg://"), ("postgresql://", "postgresql+psycopg://")):
+    for given in ("postgres://", "postgresql://"):
         if url.startswith(given):
-            return driver + url.removeprefix(given)
+            url = "postgresql+psycopg://" + url.removeprefix(given)
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
         scheme = url.split("://", maxsplit=1)[0]
-        raise SettingsError(
-            f"NAS_DATABASE_URL starts with {scheme!r}; it can be sqlite:////path/nas.db or postgresql://user@host/name"
-        )
+        raise SettingsError(f"NAS_DATABASE_URL starts with {scheme!r}; {_MEND}")
+    try:
+        make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise SettingsError(f"NAS_DATABASE_URL is no database URL ({error}); {_MEND}") from error
     return url
 
 

@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -91,36 +92,60 @@ def test_the_environment_is_read_where_a_process_begins_and_nowhere_else() -> No
 
 @pytest.fixture(scope="module")
 def fresh() -> dict[str, list[str]]:
-    """What a fresh interpreter has loaded after the light modules, and what it has made after all of them."""
-    modules = [
-        module for path in SOURCES if not within(module := module_of(path), "nas.store.migrations", "cli.__main__")
-    ]
-    light = [module for module in modules if within(module, *LIGHT)]
+    """What the light modules have loaded and made in a fresh interpreter."""
+    light = [module for path in SOURCES if within(module := module_of(path), *LIGHT)]
     script = f"""
 import gc, importlib, json, sys
-for name in {light!r}:
+for name in {[name for name in light if not within(name, "nas.store.migrations")]!r}:
     importlib.import_module(name)
 loaded = sorted({{"torch", "optuna", "onnx", "onnxruntime"}} & set(sys.modules))
-for name in {modules!r}:
-    importlib.import_module(name)
 import fastapi, httpx, sqlalchemy, sqlalchemy.orm
 from nas.settings import Settings
 from nas.store.artifacts import ArtifactStore
 from nas.store.session import Store
 kinds = (sqlalchemy.Engine, sqlalchemy.orm.Session, fastapi.FastAPI, httpx.Client, Settings, Store, ArtifactStore)
 made = [type(found).__name__ for found in gc.get_objects() if type(found) in kinds]
-print(json.dumps({{"light": {light!r}, "loaded": loaded, "made": made}}))
+print(json.dumps({{"imported": sorted(sys.modules), "loaded": loaded, "made": made}}))
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = json.loads(done.stdout)
+    assert {"api.main", "nas.spec", "nas.store.trials", "nas.space.space"} <= set(found["imported"])
     return found
 
 
 def test_the_api_the_space_and_the_store_load_no_torch(fresh: dict[str, list[str]]) -> None:
-    assert {"api.main", "nas.spec", "nas.store.trials", "nas.space.space"} <= set(fresh["light"])
     assert fresh["loaded"] == []
 
 
 def test_importing_makes_no_engine_no_app_and_no_client(fresh: dict[str, list[str]]) -> None:
     assert fresh["made"] == []
+
+
+MAKERS = {"create_engine", "create_app", "FastAPI", "Store", "ArtifactStore", "Session", "Client", "read", "migrate"}
+
+
+def test_no_module_makes_an_engine_an_app_or_settings_outside_its_functions() -> None:
+    """Also in those that load torch, which takes seconds."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        for node in outside_functions(tree_of(path))
+        if isinstance(node, ast.Call) and name_of(node.func) in MAKERS
+    ]
+    assert found == []
+
+
+def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from outside_functions(child)
+
+
+def name_of(function: ast.expr) -> str | None:
+    """The last part of what is called."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else None

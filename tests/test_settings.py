@@ -63,7 +63,7 @@ def test_a_home_may_be_given_from_here_or_from_the_users_home(monkeypatch: pytes
     assert Settings.read({"NAS_HOME": "~/data"}).home == Path.home() / "data"
 
 
-@pytest.mark.parametrize("name", ["plain", "with space", "ünï", "a#b", "a&b=c", "a:b", "a@b"])
+@pytest.mark.parametrize("name", ["plain", "with space", "ünï", "a#b", "a&b=c", "a:b", "a@b", "a?b", "a%20b"])
 def test_a_database_is_made_in_any_home(tmp_path: Path, name: str) -> None:
     home = tmp_path / name
     settings = Settings.read({"NAS_HOME": str(home)})
@@ -166,3 +166,9 @@ def test_libraries_log_no_more_than_warnings(
     Settings.read(HOME | {"NAS_LOG": level}).log_to_stderr()
     assert logging.getLogger("nas").getEffectiveLevel() == ours
     assert [logging.getLogger(name).getEffectiveLevel() for name in LIBRARIES] == [theirs] * len(LIBRARIES)
+
+
+def test_a_database_url_that_is_none_is_refused_with_its_name() -> None:
+    for url in ("postgresql://nas@db:port/nas", "nas.db", "mysql://nas@db/nas"):
+        with pytest.raises(SettingsError, match=r"NAS_DATABASE_URL .*it can be sqlite:////path/nas\.db or postgresql"):
+            Settings.read(HOME | {"NAS_DATABASE_URL": url})

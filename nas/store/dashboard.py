@@ -59,6 +59,7 @@ def dashboard(session: Session, job_id: str, lease_s: float) -> Dashboard:
     running = session.scalars(
         select(Trial).where(Trial.job_id == job_id, Trial.state == TrialState.RUNNING).order_by(Trial.number).limit(100)
     ).all()
+    latest = select(Incumbent).where(Incumbent.job_id == job_id)
     best = None
     if job.best_trial is not None:
         best = session.scalars(select(Trial).where(Trial.job_id == job_id, Trial.number == job.best_trial)).one()
@@ -72,9 +73,7 @@ def dashboard(session: Session, job_id: str, lease_s: float) -> Dashboard:
         },
         phases=_phases(job, tallies),
         best=best,
-        incumbents=list(
-            session.scalars(select(Incumbent).where(Incumbent.job_id == job_id).order_by(Incumbent.at_s).limit(200))
-        ),
+        incumbents=list(reversed(session.scalars(latest.order_by(Incumbent.at_s.desc()).limit(200)).all())),
         running=list(running),
         waiting=_waiting(session, job, alive) if active and not running else None,
     )

@@ -1,6 +1,7 @@
 """The app on a fresh database, without any worker, and a client of it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ def settings(backend: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 def api(settings: Settings) -> Iterator[ApiClient]:
     """With one small data set, `squares`, that takes no time to load."""
+    with started(settings) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
+    """The same, for a module whose tests change nothing that they look at."""
+    home = tmp_path_factory.mktemp("shared")
+    with started(Settings.read({"NAS_HOME": str(home), "NAS_DATABASE_URL": database("sqlite", home)})) as client:
+        yield client
+
+
+@contextmanager
+def started(settings: Settings) -> Iterator[ApiClient]:
     with calling(create_app(settings)) as client:
         datasets.add(client.store, client.artifacts, "squares", random_images(8))
         yield client

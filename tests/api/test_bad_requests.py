@@ -7,26 +7,20 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from api.main import create_app
-from nas.settings import Settings
 from nas.store import datasets
 from nas.store.tables import Job
-from tests.api.client import ApiClient, calling, fault, problem
-from tests.support import database, random_images
+from tests.api.client import ApiClient, fault, problem
+from tests.support import random_images
 
 HUGE = 10**4000
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
+def api(shared_api: ApiClient) -> Iterator[ApiClient]:
     """One for all tests: no request of this module makes a job."""
-    home = tmp_path_factory.mktemp("bad-requests")
-    settings = Settings.read({"NAS_HOME": str(home), "NAS_DATABASE_URL": database("sqlite", home)})
-    with calling(create_app(settings)) as client:
-        datasets.add(client.store, client.artifacts, "squares", random_images(8))
-        yield client
-        with client.store.read() as session:
-            assert session.scalar(select(func.count()).select_from(Job)) == 0
+    yield shared_api
+    with shared_api.store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == 0
 
 
 def nested(path: str, value: object) -> dict[str, Any]:

@@ -26,7 +26,13 @@ PATHS = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def api(shared_api: ApiClient) -> ApiClient:
+    """One for all tests."""
+    return shared_api
+
+
+@pytest.fixture(scope="module")
 def document(api: ApiClient) -> dict[str, Any]:
     answer = api.get("/openapi.json")
     assert answer.status_code == 200

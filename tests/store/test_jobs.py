@@ -282,14 +282,18 @@ def test_going_on_adds_the_next_phase(store: Store) -> None:
     assert (two.state, two.accuracy, two.error) == (TrialState.FAILED, None, "broken")
 
 
+def all_go_on(store: Store, seen: Standstill, row: NewTrial) -> list[bool]:
+    return sorted(together(8, lambda _: go_on(store, seen, row, note="seen")))
+
+
 def test_threads_that_see_the_same_standstill_go_on_once(store: Store) -> None:
     job_id = add_job(store, trials=1)
     run_trial(store)
-    seen = seen_at_the_end(store)
-    answers = together(8, lambda _: go_on(store, seen, finalist(0), finalist(1), note="seen"))
-    assert sorted(answers) == [False] * 7 + [True]
-    assert states_of(store, job_id) == [TrialState.COMPLETE, TrialState.QUEUED, TrialState.QUEUED]
-    assert job_of(store, job_id).note == "seen"
+    for index in range(2):  # the first time out of the search, the second time from phase to phase
+        assert all_go_on(store, seen_at_the_end(store), finalist(index)) == [False] * 7 + [True]
+        assert states_of(store, job_id) == [TrialState.COMPLETE] * (index + 1) + [TrialState.QUEUED]
+        run_trial(store)
+    assert job_of(store, job_id).note == "seen; seen"
 
 
 def test_threads_that_see_the_same_standstill_fail_the_job_once(store: Store) -> None:

@@ -29,7 +29,7 @@ from tests.support import (
     trial_of,
 )
 
-STEPS = 250
+STEPS = 200
 CHECK_EVERY = 8
 
 
@@ -239,7 +239,7 @@ def test_workers_that_do_all_this_at_once_never_lock_each_other_out(store: Store
 
     def work(index: int) -> None:
         world = World(store, random.Random(index), job_ids)
-        for _ in range(60):
+        for _ in range(40):
             world.step()
 
     together(6, work)  # a deadlock would be an exception
