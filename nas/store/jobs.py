@@ -213,10 +213,9 @@ def succeed(
     advance(job, JobState.SUCCEEDED)
     job.verdict = verdict
     job.finished_at = now(session)
-    winner = session.scalars(
-        select(Trial).where(Trial.job_id == job.id, Trial.phase == Phase.SEARCH, Trial.digest == winner_digest)
+    job.best_trial = session.scalars(
+        select(Trial.number).where(Trial.job_id == job.id, Trial.phase == Phase.SEARCH, Trial.digest == winner_digest)
     ).one()
-    job.best_trial, job.best_accuracy = winner.number, winner.accuracy
 
 
 def drop(session: Session, claim: trials.Claim, note: str) -> None:
