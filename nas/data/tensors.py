@@ -5,7 +5,7 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
 from nas.data.images import ImageSet
@@ -13,10 +13,15 @@ from nas.data.images import ImageSet
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Batchable:
-    """Part of a data set as two tensors on one device: images uint8 [N, C, H, W], labels int64 [N]."""
+    """Part of a data set as two tensors on one device.
+
+    Attributes:
+        images: uint8 [N, C, H, W].
+        labels: by the task, classes int64 [N], several labels uint8 [N, K] of 0 and 1, or targets float32 [N, T].
+    """
 
     images: UInt8[Tensor, "n c h w"]
-    labels: Int64[Tensor, " n"]
+    labels: Int64[Tensor, " n"] | UInt8[Tensor, "n k"] | Float32[Tensor, "n k"]
 
     @classmethod
     def of(cls, data: ImageSet, split: str, device: torch.device) -> Self:
@@ -55,6 +60,36 @@ class Normalise(nn.Module):
     def forward(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """See the class."""
         return (images.float() - self.mean) / self.std
+
+
+class Denormalise(nn.Module):
+    """Outputs of a regression network → targets in their own units, float32 [N, T].
+
+    The network learns each target with mean 0 and deviation 1 over the training split.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Float[Tensor, " t"], std: Float[Tensor, " t"]) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    @classmethod
+    def of(cls, targets: Float32[Tensor, "n t"]) -> Self:
+        """Measures the statistics of the training split's targets. A constant target has deviation 1."""
+        exact = targets.cpu().double()
+        std = torch.where((exact != exact[0]).any(dim=0), exact.std(dim=0, correction=0), 1.0)
+        return cls(exact.mean(dim=0).float(), std.float())
+
+    def standardise(self, targets: Float[Tensor, "n t"]) -> Float[Tensor, "n t"]:
+        """Targets → what the network has to put out."""
+        return (targets - self.mean) / self.std
+
+    def forward(self, outputs: Float[Tensor, "n t"]) -> Float[Tensor, "n t"]:
+        """The inverse of standardise."""
+        return outputs * self.std + self.mean
 
 
 def random_shift(images: Float[Tensor, "n c h w"], pixels: int, generator: torch.Generator) -> Float[Tensor, "n c h w"]:

@@ -1,4 +1,6 @@
 import io
+import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -198,3 +200,80 @@ def test_a_file_with_pickled_objects_is_refused_and_nothing_in_it_runs(field: st
     with np.load(io.BytesIO(buffer.getvalue()), allow_pickle=True) as file:
         file[field]
     assert mark.exists()  # the bomb works where it may
+
+
+def with_targets() -> ImageSet:
+    data = small([20, 20])
+    targets = np.arange(80, dtype=np.float32).reshape(40, 2)
+    return split_images(data.images, targets, ("x", "y"), seed=0, task="regression")
+
+
+def with_labels() -> ImageSet:
+    data = small([20, 20])
+    rows = np.eye(2, dtype=np.uint8)[data.labels]
+    return split_images(data.images, rows, data.classes, seed=0, task="multi_label")
+
+
+@pytest.mark.parametrize("make", [lambda: small([20, 20]), with_labels, with_targets])
+def test_a_data_set_of_every_task_comes_back_from_a_file_and_from_bytes(
+    make: Callable[[], ImageSet], tmp_path: Path
+) -> None:
+    data = make()
+    data.save(tmp_path / "any name")
+    (tmp_path / "bytes").write_bytes(data.to_bytes())
+    for again in (
+        ImageSet.load(tmp_path / "any name"),
+        ImageSet.from_bytes(data.to_bytes()),
+        ImageSet.from_bytes((tmp_path / "any name").read_bytes()),
+        ImageSet.load(tmp_path / "bytes"),
+    ):
+        assert again.digest == data.digest
+        assert (again.task, again.classes, again.outputs) == (data.task, data.classes, 2)
+        for field in ("images", "labels", *SPLITS):
+            np.testing.assert_array_equal(getattr(again, field), getattr(data, field), strict=True)
+
+
+def test_two_files_of_one_data_set_are_the_same_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        with_targets().save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_file_from_before_there_were_tasks_is_single_label() -> None:
+    data, buffer = small([7, 9]), io.BytesIO()
+    arrays: dict[str, Any] = {name: getattr(data, name) for name in ("images", "labels", *SPLITS)}
+    np.savez_compressed(buffer, classes=np.array(data.classes), **arrays)
+    again = ImageSet.from_bytes(buffer.getvalue())
+    assert again.task == "single_label"
+    assert again.digest == data.digest
+
+
+def test_the_digest_of_the_digits_is_the_one_that_is_stored_everywhere(digits: ImageSet) -> None:
+    assert digits.digest == "89bba43aeb8e09ebb245d02f1404aca6a3a679f8e0b208fa4db30fa89a235172"
+
+
+def test_the_task_and_its_labels_change_the_digest() -> None:
+    labels = with_labels()
+    other = labels.labels.copy()
+    other[0] = 1
+    targets = with_targets()
+    nearly = targets.labels.copy()
+    nearly[3, 1] = np.nextafter(nearly[3, 1], np.float32(np.inf))
+    sets = [labels, replace(labels, labels=other), targets, replace(targets, labels=nearly)]
+    renamed = replace(labels, task="single_label")
+    assert len({data.digest for data in [*sets, renamed]}) == 5
+
+
+def test_to_save_and_to_load_a_large_set_takes_one_copy_of_its_images(tmp_path: Path) -> None:
+    images = np.zeros((4000, 3, 64, 64), dtype=np.uint8)
+    data = split_images(images, np.arange(4000, dtype=np.int64) % 2, ("a", "b"), seed=0)
+    tracemalloc.start()
+    data.save(tmp_path / "set")
+    assert tracemalloc.get_traced_memory()[1] < 0.5 * images.nbytes
+    tracemalloc.reset_peak()
+    data = ImageSet.load(tmp_path / "set")
+    assert tracemalloc.get_traced_memory()[1] < 1.2 * images.nbytes
+    tracemalloc.reset_peak()
+    assert data.digest
+    assert tracemalloc.get_traced_memory()[1] < 1.2 * images.nbytes
+    tracemalloc.stop()
