@@ -1,16 +1,21 @@
 """A Python client of the API. Errors are the server's own words."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 
 from nas.errors import NasError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+
+READING_S: Final = 3600.0
+"""How long the service may take to read an upload that it has received."""
 
 
 class ServiceError(NasError):
@@ -96,6 +101,61 @@ class Client:
         path.write_bytes(content)
         return path
 
+    def download_logs(self, job_id: str, path: Path) -> Path:
+        """Writes a zip of the job's TensorBoard logs to a path. Raises ServiceError if it has none, NoService."""
+        content = self._request("GET", f"/v1/jobs/{job_id}/tensorboard").content
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def add_dataset(
+        self,
+        path: Path,
+        name: str,
+        size: int | None = None,
+        seed: int | None = None,
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Uploads a data set and returns what the service has made of it; the file is sent as it is read.
+
+        Args:
+            path: a zip of class folders, an .npz, or a Parquet file.
+            name: what jobs will call it.
+            size: side that images are scaled to; by default the service chooses.
+            seed: of the split, where the file has none.
+            sent: told the bytes of each piece that is sent.
+
+        Raises:
+            ServiceError: the file or a value is not possible, or another data set has the name.
+            NoService: nothing answers.
+            OSError: the file cannot be read.
+        """
+        texts = {"name": name, "size": size, "seed": seed}
+        with _Watched(path, sent) as file:
+            added: dict[str, Any] = self._request(
+                "POST",
+                "/v1/datasets",
+                data={field: str(value) for field, value in texts.items() if value is not None},
+                files={"file": (path.name, file, "application/octet-stream")},
+                timeout=httpx.Timeout(60, read=READING_S),
+            ).json()
+        return added
+
+    def datasets(self) -> list[dict[str, Any]]:
+        """All data sets by name, the built-in ones as well. Raises NoService."""
+        items: list[dict[str, Any]] = self._request("GET", "/v1/datasets").json()["items"]
+        return items
+
+    def dataset(self, name: str) -> dict[str, Any]:
+        """A data set. Raises ServiceError, NoService."""
+        shown: dict[str, Any] = self._request("GET", _dataset(name)).json()
+        return shown
+
+    def delete_dataset(self, name: str) -> None:
+        """Deletes a data set that no job refers to. Raises ServiceError, NoService."""
+        self._request("DELETE", _dataset(name))
+
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **options)
@@ -106,6 +166,23 @@ class Client:
         if answer.is_error:
             raise ServiceError(answer.status_code, _words(answer))
         return answer
+
+
+class _Watched(io.FileIO):
+    """A file that tells how much of it has been read."""
+
+    def __init__(self, path: Path, seen: Callable[[int], None]) -> None:
+        super().__init__(path, "rb")
+        self._seen = seen
+
+    def read(self, size: int | None = -1) -> bytes:
+        chunk = super().read(size) or b""
+        self._seen(len(chunk))
+        return chunk
+
+
+def _dataset(name: str) -> str:
+    return f"/v1/datasets/{quote(name, safe='')}"
 
 
 def _words(answer: httpx.Response) -> str:

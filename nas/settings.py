@@ -1,5 +1,6 @@
 """Settings from the environment, read once in a main() and handed on as a value."""
 
+import keyword
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from nas.errors import SettingsError
 PREFIX = "NAS_"
 _MEND = "it can be sqlite:////path/nas.db or postgresql://user@host/name"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+MAX_UPLOAD_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +27,27 @@ class Settings:
         home: folder of the embedded database and files.
         database_url: SQLAlchemy URL; SQLite in `home` by default.
         artifacts_url: fsspec URL of the artifact store; a folder in `home` by default.
+        data: folder with the files of built-in data sets; one in `home` by default.
         lease_s: how long a silent worker keeps its trial.
+        max_upload_bytes: the largest body that may bring a data set.
+        plugins: modules to import for what they add, by their dotted names.
+        compile: whether workers compile the operations of networks (nas.model.compiled).
         log: level of the log.
     """
 
     home: Path
     database_url: str
     artifacts_url: str
+    data: Path
     lease_s: float = 30.0
+    max_upload_bytes: int = MAX_UPLOAD_BYTES
+    plugins: tuple[str, ...] = ()
+    compile: bool = False
     log: str = "INFO"
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
-        """Reads NAS_HOME, NAS_DATABASE_URL, NAS_ARTIFACTS_URL, NAS_LEASE_SECONDS and NAS_LOG.
+        """Reads the variables that to_environ writes; one that is not there, or is empty, has its default.
 
         Raises:
             SettingsError: a value is impossible; the message names the variable and what is allowed.
@@ -50,7 +60,13 @@ class Settings:
             home=home,
             database_url=_database(environ.get("NAS_DATABASE_URL") or f"sqlite:///{quote(str(home / 'nas.db'))}"),
             artifacts_url=environ.get("NAS_ARTIFACTS_URL") or str(home / "artifacts"),
+            data=Path(environ.get("NAS_DATA") or home / "data").expanduser().absolute(),
             lease_s=_seconds("NAS_LEASE_SECONDS", environ.get("NAS_LEASE_SECONDS") or "30"),
+            max_upload_bytes=_bytes(
+                "NAS_MAX_UPLOAD_BYTES", environ.get("NAS_MAX_UPLOAD_BYTES") or str(MAX_UPLOAD_BYTES)
+            ),
+            plugins=_modules("NAS_PLUGINS", environ.get("NAS_PLUGINS") or ""),
+            compile=_switch("NAS_COMPILE", environ.get("NAS_COMPILE") or "0"),
             log=log,
         )
 
@@ -60,7 +76,11 @@ class Settings:
             "NAS_HOME": str(self.home),
             "NAS_DATABASE_URL": self.database_url,
             "NAS_ARTIFACTS_URL": self.artifacts_url,
+            "NAS_DATA": str(self.data),
             "NAS_LEASE_SECONDS": str(self.lease_s),
+            "NAS_MAX_UPLOAD_BYTES": str(self.max_upload_bytes),
+            "NAS_COMPILE": "1" if self.compile else "0",
+            "NAS_PLUGINS": ",".join(self.plugins),
             "NAS_LOG": self.log,
         }
 
@@ -86,6 +106,12 @@ def _database(url: str) -> str:
     return url
 
 
+def _switch(name: str, text: str) -> bool:
+    if text not in ("0", "1"):
+        raise SettingsError(f"{name} is {text!r}; it can be 0 or 1")
+    return text == "1"
+
+
 def _seconds(name: str, text: str) -> float:
     try:
         seconds = float(text)
@@ -94,3 +120,20 @@ def _seconds(name: str, text: str) -> float:
     if not 1 <= seconds <= 86_400:
         raise SettingsError(f"{name} is {text!r}; it has to be a number of seconds from 1 to 86400")
     return seconds
+
+
+def _bytes(name: str, text: str) -> int:
+    digits = text.strip()  # int() would take underscores, signs and other alphabets' digits as well
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 16 and 1 <= int(digits) <= 1 << 50):
+        raise SettingsError(f"{name} is {text!r}; it has to be a number of bytes from 1 to {1 << 50}, without a unit")
+    return int(digits)
+
+
+def _modules(name: str, text: str) -> tuple[str, ...]:
+    modules = tuple(part.strip() for part in text.split(",") if part.strip())
+    for module in modules:
+        if not all(word.isidentifier() and not keyword.iskeyword(word) for word in module.split(".")):
+            raise SettingsError(
+                f"{name} has {module!r}; it has to be modules' names separated by commas, such as lab.ops,lab.search"
+            )
+    return modules

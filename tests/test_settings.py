@@ -20,13 +20,17 @@ def test_everything_has_a_default() -> None:
         home=home,
         database_url=f"sqlite:///{home}/nas.db",
         artifacts_url=f"{home}/artifacts",
+        data=home / "data",
         lease_s=30.0,
+        max_upload_bytes=4 * 1024**3,
+        plugins=(),
         log="INFO",
     )
 
 
 def test_an_empty_variable_is_none() -> None:
-    names = ("NAS_HOME", "NAS_DATABASE_URL", "NAS_ARTIFACTS_URL", "NAS_LEASE_SECONDS", "NAS_LOG")
+    names = set(Settings.read({}).to_environ())
+    assert len(names) >= 8
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
 
 
@@ -36,7 +40,10 @@ def test_every_variable_is_read() -> None:
             "NAS_HOME": "/srv/nas",
             "NAS_DATABASE_URL": "postgresql+psycopg://nas:secret@db:5432/nas",
             "NAS_ARTIFACTS_URL": "s3://bucket/folder",
+            "NAS_DATA": "/data",
             "NAS_LEASE_SECONDS": "2.5",
+            "NAS_MAX_UPLOAD_BYTES": "1000000",
+            "NAS_PLUGINS": "lab.ops, lab.search,",
             "NAS_LOG": "WARNING",
             "NAS_OTHER": "ignored",
             "HOME": "/elsewhere",
@@ -46,7 +53,10 @@ def test_every_variable_is_read() -> None:
         home=Path("/srv/nas"),
         database_url="postgresql+psycopg://nas:secret@db:5432/nas",
         artifacts_url="s3://bucket/folder",
+        data=Path("/data"),
         lease_s=2.5,
+        max_upload_bytes=1_000_000,
+        plugins=("lab.ops", "lab.search"),
         log="WARNING",
     )
 
@@ -135,11 +145,46 @@ def test_a_level_that_is_none_is_refused_with_those_that_are(level: str) -> None
         {"NAS_HOME": "relative/with space"},
         {"NAS_DATABASE_URL": "postgres://nas:p%40ss@db/nas", "NAS_ARTIFACTS_URL": "memory://x", "NAS_LOG": "debug"},
         {"NAS_LEASE_SECONDS": "1.23456789012345"},
+        {"NAS_DATA": "~/some data", "NAS_MAX_UPLOAD_BYTES": "1", "NAS_PLUGINS": "a,b.c"},
     ],
 )
 def test_another_process_reads_the_same_settings(environ: dict[str, str]) -> None:
     found = Settings.read(environ)
     assert Settings.read(found.to_environ()) == found
+
+
+@pytest.mark.parametrize("text", ["1", " 5 ", "4294967296", str(1 << 50)])
+def test_the_largest_upload_is_a_number_of_bytes(text: str) -> None:
+    assert Settings.read(HOME | {"NAS_MAX_UPLOAD_BYTES": text}).max_upload_bytes == int(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "4G", "1e9", "1.0", "1_000", "٣", str((1 << 50) + 1), "9" * 5000, "\x00"])
+def test_a_largest_upload_that_is_none_is_refused_with_what_it_can_be(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.read(HOME | {"NAS_MAX_UPLOAD_BYTES": text})
+    mend = "it has to be a number of bytes from 1 to 1125899906842624, without a unit"
+    assert str(caught.value) == f"NAS_MAX_UPLOAD_BYTES is {text!r}; {mend}"
+
+
+@pytest.mark.parametrize(
+    ("text", "plugins"), [("", ()), (",", ()), ("a", ("a",)), (" a.b_1 ,c ,, a", ("a.b_1", "c", "a"))]
+)
+def test_plugins_are_names_of_modules(text: str, plugins: tuple[str, ...]) -> None:
+    assert Settings.read(HOME | {"NAS_PLUGINS": text}).plugins == plugins
+
+
+@pytest.mark.parametrize("name", ["a-b", "a b", ".a", "a.", "a..b", "1a", "a/b", "a.py:f", "class", "a.import", "a;b"])
+def test_a_plugin_that_cannot_be_a_module_is_refused_by_its_name(name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.read(HOME | {"NAS_PLUGINS": f"good,{name}"})
+    mend = "it has to be modules' names separated by commas, such as lab.ops,lab.search"
+    assert str(caught.value) == f"NAS_PLUGINS has {name!r}; {mend}"
+
+
+def test_files_of_built_in_data_sets_are_at_home_or_where_they_are_said_to_be(tmp_path: Path) -> None:
+    assert Settings.read(HOME).data == Path("/srv/nas/data")
+    assert Settings.read(HOME | {"NAS_DATA": str(tmp_path)}).data == tmp_path
+    assert Settings.read(HOME | {"NAS_DATA": "~/files"}).data == Path.home() / "files"
 
 
 @pytest.fixture

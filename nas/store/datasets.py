@@ -1,15 +1,26 @@
 """Data sets: a row each, with the content in the artifact store."""
 
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from nas.data.builtin import BUILTIN
+from nas.data.findings import class_counts
 from nas.data.images import ImageSet
-from nas.errors import InvalidInput
-from nas.store.artifacts import ArtifactStore
+from nas.data.published import SPLIT_SEED
+from nas.errors import Conflict, InvalidInput, NotFound, NotReady
+from nas.store.artifacts import ArtifactStore, Stored
 from nas.store.session import Store, now
-from nas.store.tables import Dataset
+from nas.store.tables import Artifact, Dataset, Job
+
+NAMED_JOBS: Final = 5
+"""Jobs that a message names; it counts the others."""
+
+_LOCK: Final = 7_202_612
 
 
 def listed(session: Session) -> list[Dataset]:
@@ -17,42 +28,149 @@ def listed(session: Session) -> list[Dataset]:
     return list(session.scalars(select(Dataset).order_by(Dataset.name)))
 
 
-def add(store: Store, artifacts: ArtifactStore, name: str, data: ImageSet) -> Dataset:
-    """Stores a data set under a name. Raises InvalidInput if the name is taken by another content."""
-    digest = data.digest
-    stored = artifacts.put(data.to_bytes())
-    channels, height, width = data.shape
-    try:
-        with store.write() as session:
-            row = Dataset(
-                name=name,
-                digest=digest,
-                sha256=stored.sha256,
-                channels=channels,
-                height=height,
-                width=width,
-                train=len(data.train),
-                validation=len(data.validation),
-                test=len(data.test),
-                classes=list(data.classes),
-                created_at=now(session),
-            )
-            session.add(row)
-    except IntegrityError:  # another process was faster
-        with store.read() as session:
-            row = session.scalars(select(Dataset).where(Dataset.name == name)).one()
-        if row.digest != digest:
-            raise InvalidInput("name", name, "a data set of that name exists with other content") from None
-    return row
+def find(session: Session, name: str) -> Dataset | None:
+    """The stored data set of that name."""
+    return session.scalars(select(Dataset).where(Dataset.name == name)).first()
 
 
-def ensure(store: Store, artifacts: ArtifactStore, name: str) -> Dataset:
-    """The data set of that name; a built-in one is stored when it is first asked for. Raises InvalidInput."""
+def ensure(store: Store, artifacts: ArtifactStore, name: str, folder: Path | None = None) -> Dataset:
+    """The data set of that name; a built-in one is stored when it is first asked for.
+
+    Args:
+        store, artifacts: where it is stored.
+        name: of the data set.
+        folder: where the files of built-in ones are, or are fetched to; None keeps nothing.
+
+    Raises:
+        InvalidInput: there is no such data set.
+        NotReady: its files are not there, and cannot be fetched or kept now; the message says where to put them.
+    """
     with store.read() as session:
-        row = session.scalars(select(Dataset).where(Dataset.name == name)).first()
+        row = find(session, name)
         if row is not None:
             return row
         known = sorted({*BUILTIN, *session.scalars(select(Dataset.name))})
     if name not in BUILTIN:
         raise InvalidInput("dataset", name, f"there is no such data set; allowed: {', '.join(known)}")
-    return add(store, artifacts, name, BUILTIN[name].load())
+    try:
+        return add(store, artifacts, name, BUILTIN[name].load(folder))
+    except OSError as error:
+        mend = "make room, or name another folder with NAS_DATA"
+        raise NotReady(f"the files of {name!r} cannot be kept ({error}); {mend}") from error
+
+
+def add(store: Store, artifacts: ArtifactStore, name: str, data: ImageSet) -> Dataset:
+    """Stores a data set under a name, as `offer` does. Raises Conflict."""
+    return offer(store, artifacts, name, data)[0]
+
+
+def offer(
+    store: Store,
+    artifacts: ArtifactStore,
+    name: str,
+    data: ImageSet,
+    *,
+    warnings: Sequence[str] = (),
+    seed: int = SPLIT_SEED,
+    scratch: Path | None = None,
+) -> tuple[Dataset, bool]:
+    """Stores a data set under a name, unless it is there already; returns its row and whether that is new.
+
+    Args:
+        store, artifacts: where to store it.
+        name: nothing of that name is stored, or the very same content.
+        data: the images and their split.
+        warnings: what its reading passed over.
+        seed: of the split.
+        scratch: folder for the file before it is in the artifact store; the system's if it is not given.
+
+    Raises:
+        Conflict: another content has that name.
+    """
+    digest = data.digest
+    with store.read() as session:
+        found = find(session, name)
+    if found is not None:
+        return _same(found, digest), False
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        path = Path(folder) / "images.npz"
+        data.save(path)
+        stored = artifacts.put_file(path)
+        row = _row(name, digest, data, stored)
+        row.warnings, row.seed = list(warnings), seed
+        with store.write() as session:
+            _alone(session)
+            found = find(session, name)
+            if found is None:
+                row.created_at = now(session)
+                session.add(row)
+        if found is not None:  # another process was faster
+            _forget_file(store, artifacts, stored.sha256)
+            return _same(found, digest), False
+        if not artifacts.exists(stored.sha256):  # a twin was deleted just before the row was there to keep the file
+            artifacts.put_file(path)
+    return row, True
+
+
+def delete(store: Store, artifacts: ArtifactStore, name: str) -> None:
+    """Forgets a data set, and its file if no other row has it.
+
+    Raises:
+        NotFound: nothing of that name is stored.
+        Conflict: a job refers to it.
+    """
+    with store.write() as session:
+        _alone(session)
+        row = session.scalars(select(Dataset).where(Dataset.name == name).with_for_update()).first()
+        if row is None:
+            raise NotFound(f"no data set {name!r} is stored; GET /v1/datasets lists them")
+        jobs = session.scalars(select(Job.id).where(Job.dataset_id == row.id).order_by(Job.created_at, Job.id)).all()
+        if jobs:
+            more = f" and {len(jobs) - NAMED_JOBS} more" if len(jobs) > NAMED_JOBS else ""
+            who = f"job{'s' if len(jobs) > 1 else ''} {', '.join(jobs[:NAMED_JOBS])}{more}"
+            verb = "refer" if len(jobs) > 1 else "refers"
+            raise Conflict("name", name, f"{who} {verb} to it, so it stays; give other images another name")
+        session.delete(row)
+    _forget_file(store, artifacts, row.sha256)
+
+
+def _same(row: Dataset, digest: str) -> Dataset:
+    if row.digest != digest:
+        mend = "a data set of that name exists with other content; choose another name, or delete that one first"
+        raise Conflict("name", row.name, mend)
+    return row
+
+
+def _row(name: str, digest: str, data: ImageSet, stored: Stored) -> Dataset:
+    channels, height, width = data.shape
+    return Dataset(
+        name=name,
+        digest=digest,
+        sha256=stored.sha256,
+        size_bytes=stored.size_bytes,
+        channels=channels,
+        height=height,
+        width=width,
+        train=len(data.train),
+        validation=len(data.validation),
+        test=len(data.test),
+        classes=list(data.classes),
+        task=data.task,
+        counts=class_counts(data),
+    )
+
+
+def _forget_file(store: Store, artifacts: ArtifactStore, sha256: str) -> None:
+    """Deletes a file that no row has; rows that would need it wait meanwhile."""
+    with store.write() as session:
+        _alone(session)
+        for column in (Dataset.sha256, Artifact.sha256):
+            if session.scalars(select(column).where(column == sha256).limit(1)).first() is not None:
+                return
+        artifacts.delete(sha256)
+
+
+def _alone(session: Session) -> None:
+    """Lets one transaction at a time add or remove data sets. SQLite's write transaction is a lock already."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

@@ -80,7 +80,7 @@ class Base(DeclarativeBase):
 
 
 class Dataset(Base):
-    """A data set: its content is the artifact `sha256`."""
+    """A data set: its content is the artifact `sha256`. What is null was not recorded when the row was made."""
 
     __tablename__ = "datasets"
 
@@ -95,6 +95,11 @@ class Dataset(Base):
     validation: Mapped[int]
     test: Mapped[int]
     classes: Mapped[list[str]]
+    task: Mapped[str] = mapped_column(String(16), default="single_label", server_default="single_label")
+    counts: Mapped[dict[str, Any] | None]  # images of each class
+    warnings: Mapped[list[str] | None]  # what its reading passed over
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    seed: Mapped[int] = mapped_column(default=0, server_default="0")  # of its split
     created_at: Mapped[datetime]
 
 
@@ -153,6 +158,8 @@ class Trial(Base):
     accuracy: Mapped[float | None]
     params: Mapped[int | None]
     macs: Mapped[int | None] = mapped_column(BigInteger)
+    latency_ms: Mapped[float | None]
+    memory_mb: Mapped[float | None]
     owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None]
     attempt: Mapped[int] = mapped_column(default=0)
@@ -174,6 +181,7 @@ class Epoch(Base):
     validation_accuracy: Mapped[float]
     lr: Mapped[float]
     seconds: Mapped[float]
+    metrics: Mapped[dict[str, Any] | None]
 
 
 class Incumbent(Base):

@@ -1,18 +1,24 @@
 """What can be asked for."""
 
+import pytest
+
+from nas.data.builtin import BUILTIN, Builtin
+from nas.data.fetch import Published
+from nas.data.published import IdxSet
 from nas.store import datasets
-from tests.api.client import ApiClient
+from tests.api.client import ApiClient, problem
 from tests.support import random_images
 
 
 def test_data_sets_are_listed_before_they_are_stored(api: ApiClient) -> None:
     answer = api.get("/v1/datasets")
     assert answer.status_code == 200
-    digits, squares = answer.json()["items"]
-    assert (digits["name"], squares["name"]) == ("digits", "squares")
+    items = {item["name"]: item for item in answer.json()["items"]}
+    assert list(items) == sorted([*BUILTIN, "squares"])
+    digits, squares = items["digits"], items["squares"]
     assert "1,797 grey images of 8×8 pixels in 10 classes" in digits["summary"]
-    assert [digits[name] for name in ("image", "classes", "splits", "digest")] == [None] * 4
-    assert squares["summary"] == "added by hand"
+    assert {name for name, value in digits.items() if value is not None} == {"name", "summary", "links"}
+    assert squares["summary"] == "40 grey images of 8×8 pixels in 2 classes"
     assert (squares["image"], squares["classes"]) == ([1, 8, 8], ["even", "odd"])
     assert sum(squares["splits"].values()) == 40
     assert squares["digest"] == random_images(8).digest
@@ -20,17 +26,28 @@ def test_data_sets_are_listed_before_they_are_stored(api: ApiClient) -> None:
 
 def test_a_built_in_data_set_is_known_with_its_size_once_it_was_asked_for(api: ApiClient) -> None:
     api.add_job(dataset="digits")
-    digits = api.get("/v1/datasets").json()["items"][0]
-    assert (digits["name"], digits["image"]) == ("digits", [1, 8, 8])
+    digits = next(item for item in api.get("/v1/datasets").json()["items"] if item["name"] == "digits")
+    assert digits["image"] == [1, 8, 8]
     assert digits["splits"] == {"train": 1149, "validation": 288, "test": 360}
     assert digits["classes"] == list("0123456789")
     assert digits["summary"].startswith("scikit-learn's handwritten digits")
 
 
-def test_a_data_set_that_is_listed_can_be_asked_for(api: ApiClient) -> None:
+def test_a_data_set_that_is_listed_can_be_asked_for(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in BUILTIN:
+        monkeypatch.setitem(BUILTIN, name, Builtin("squares", lambda _: random_images(8)))  # the network is left alone
     datasets.add(api.store, api.artifacts, "circles", random_images(8, seed=1))
     for item in api.get("/v1/datasets").json()["items"]:
         assert api.ask({"dataset": item["name"]}).status_code == 201
+
+
+def test_a_data_set_that_cannot_be_fetched_is_answered_with_where_to_put_its_files(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Published("train-images-idx3-ubyte.gz", "0" * 32, ("http://127.0.0.1:9/",))
+    monkeypatch.setitem(BUILTIN, "mnist", Builtin("digits", IdxSet("mnist", (file,) * 4, tuple("0123456789")).read))
+    problem(api.ask({"dataset": "mnist"}), 409, "could not be fetched", "folder mnist", "NAS_DATA")
+    assert api.get("/v1/datasets/mnist").json()["images"] is None
 
 
 def test_a_strategy_that_is_listed_can_be_asked_for(api: ApiClient) -> None:

@@ -1,6 +1,7 @@
 """Files by their content."""
 
 import hashlib
+import tracemalloc
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,109 @@ def test_a_name_is_seen_once_its_content_is_on_the_disk(folder: Path, monkeypatc
     assert list(before.values()) == [b"weights"]
     assert sha256 not in before
     assert after == {sha256: b"weights"}
+
+
+# --- files
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source"
+    path.write_bytes(b"weights")
+    return path
+
+
+@pytest.mark.parametrize("content", [b"", b"weights", bytes(range(256)) * 10_000])
+def test_a_file_comes_back_as_it_was(artifacts: ArtifactStore, source: Path, content: bytes) -> None:
+    source.write_bytes(content)
+    stored = artifacts.put_file(source)
+    assert stored == artifacts.put(content)
+    assert artifacts.exists(stored.sha256)
+    assert artifacts.get(stored.sha256) == content
+    target = source.with_name("target")
+    artifacts.fetch(stored.sha256, target)
+    assert target.read_bytes() == content
+    assert source.read_bytes() == content
+
+
+def test_a_file_that_is_stored_already_is_not_written_again(folder: Path, source: Path) -> None:
+    artifacts = ArtifactStore(str(folder))
+    first = artifacts.put(b"weights")
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert artifacts.put_file(source) == first
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == written
+
+
+def test_a_large_file_is_never_held_in_memory(url: str, source: Path) -> None:
+    artifacts = ArtifactStore(url)
+    with source.open("wb") as file:
+        for number in range(24):
+            file.write(bytes([number]) * (1 << 20))
+    target = source.with_name("target")
+    tracemalloc.start()
+    try:
+        stored = artifacts.put_file(source)
+        if not url.startswith("memory"):
+            artifacts.fetch(stored.sha256, target)
+            assert tracemalloc.get_traced_memory()[1] < 6 << 20
+    finally:
+        tracemalloc.stop()
+    assert stored.size_bytes == 24 << 20
+
+
+def test_nothing_is_fetched_of_what_is_not_there(artifacts: ArtifactStore, tmp_path: Path) -> None:
+    assert not artifacts.exists("0" * 64)
+    with pytest.raises(FileNotFoundError):
+        artifacts.fetch("0" * 64, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"weight", b"weightz", b"weights and more"])
+def test_nothing_is_fetched_of_a_damaged_file(folder: Path, source: Path, damage: bytes) -> None:
+    artifacts = ArtifactStore(str(folder))
+    sha256 = artifacts.put_file(source).sha256
+    (folder / sha256[:2] / sha256).write_bytes(damage)
+    target = source.with_name("target")
+    target.write_bytes(b"before")
+    with pytest.raises(ArtifactDamaged, match=f"artifact {sha256} has the content of .*; restore it from a backup"):
+        artifacts.fetch(sha256, target)
+    assert target.read_bytes() == b"before"
+    assert [path.name for path in target.parent.glob(".*")] == []
+
+
+def test_a_file_that_changes_while_it_is_stored_is_not_stored(
+    folder: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = ArtifactStore(str(folder))
+    monkeypatch.setattr(artifacts._fs, "exists", lambda path: bool(source.write_bytes(b"other")) and False)
+    with pytest.raises(ArtifactDamaged, match="was changed while it was stored; store it again"):
+        artifacts.put_file(source)
+    assert files(folder) == {}
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_nothing(
+    folder: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = ArtifactStore(str(folder))
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            artifacts.put_file(source)
+    assert files(folder) == {}
+    assert artifacts.get(artifacts.put_file(source).sha256) == b"weights"
+
+
+def test_threads_that_store_the_same_file_leave_one(folder: Path, source: Path) -> None:
+    found = together(8, lambda _: ArtifactStore(str(folder)).put_file(source))
+    assert len(set(found)) == 1
+    assert list(files(folder).values()) == [b"weights"]
+
+
+# --- the store as a whole
 
 
 def test_a_store_that_can_be_written_passes_the_check(artifacts: ArtifactStore) -> None:

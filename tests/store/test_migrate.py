@@ -1,5 +1,6 @@
 """The migrations lead to the schema of the tables."""
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -8,11 +9,11 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from nas.store.migrate import check_schema, configuration, head, migrate
 from nas.store.session import Store
-from nas.store.tables import Base
+from nas.store.tables import Base, Dataset, Epoch, Trial
 from tests.support import add_job, everything, together
 
 
@@ -123,3 +124,72 @@ def test_the_migrations_can_be_undone_and_done_again(store: Store) -> None:
         assert inspect(session.connection()).get_table_names() == ["alembic_version"]
     migrate(store)
     assert differences(store) == []
+
+
+OLD: dict[str, dict[str, Any]] = {
+    "datasets": {"id": 1, "name": "squares", "digest": "d", "sha256": "s", "channels": 1, "height": 8, "width": 8}
+    | {"train": 64, "validation": 16, "test": 20, "classes": '["a", "b"]', "created_at": "2026-01-01 00:00:00"},
+    "jobs": {"id": "j", "state": "queued", "spec": "{}", "dataset_id": 1, "trials_planned": 1, "next_number": 1}
+    | {"search_epochs": 1, "final_epochs": 0, "train_seconds": 1.0, "failures_in_row": 0}
+    | {"created_at": "2026-01-01 00:00:00"},
+    "trials": {"id": 1, "job_id": "j", "number": 0, "phase": "search", "state": "queued", "seed_index": 0, "epochs": 3}
+    | {"epoch": 1, "attempt": 0, "losses": 0, "created_at": "2026-01-01 00:00:00"},
+    "epochs": {"trial_id": 1, "epoch": 1, "train_loss": 1.0, "validation_loss": 2.0, "validation_accuracy": 0.5}
+    | {"lr": 0.1, "seconds": 3.0},
+}
+"""A row in each table that 0002 changes, as 0001 had it; each refers to the one before."""
+
+
+@pytest.fixture
+def old_store(empty_store: Store) -> Store:
+    with empty_store.write() as session:
+        command.upgrade(configuration(session.connection()), "0001")
+        for table, row in OLD.items():
+            values = ", ".join(f":{name}" for name in row)
+            session.execute(text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"), row)  # noqa: S608
+    return empty_store
+
+
+def test_rows_from_before_data_sets_of_users_are_kept_and_completed(old_store: Store) -> None:
+    migrate(old_store)
+    assert differences(old_store) == []
+    with old_store.read() as session:
+        for table, row in OLD.items():
+            found = session.execute(text(f"SELECT * FROM {table}")).mappings().one()  # noqa: S608
+            for name, value in row.items():
+                kept = json.dumps(found[name]) if isinstance(found[name], list | dict) else found[name]
+                assert str(kept).startswith(str(value)), name
+        dataset = session.scalars(select(Dataset)).one()
+        trial = session.scalars(select(Trial)).one()
+        epoch = session.scalars(select(Epoch)).one()
+    assert (dataset.task, dataset.seed) == ("single_label", 0)
+    assert (dataset.counts, dataset.warnings, dataset.size_bytes) == (None, None, None)
+    assert (trial.latency_ms, trial.memory_mb, epoch.metrics) == (None, None, None)
+
+
+def test_an_upgraded_database_takes_what_the_new_columns_are_for(old_store: Store) -> None:
+    migrate(old_store)
+    with old_store.write() as session:
+        dataset = session.scalars(select(Dataset)).one()
+        dataset.counts, dataset.warnings, dataset.size_bytes = {"a": 50, "b": 50}, ["few images"], 1 << 40
+        session.scalars(select(Trial)).one().latency_ms = 1.5
+        session.scalars(select(Epoch)).one().metrics = {"f1": 0.25}
+    with old_store.read() as session:
+        dataset = session.scalars(select(Dataset)).one()
+        assert (dataset.counts, dataset.warnings) == ({"a": 50, "b": 50}, ["few images"])
+        assert dataset.size_bytes == 1 << 40
+        assert session.scalars(select(Trial.latency_ms)).one() == 1.5
+        assert session.scalars(select(Epoch.metrics)).one() == {"f1": 0.25}
+
+
+def test_an_upgrade_can_be_undone_with_its_rows(old_store: Store) -> None:
+    migrate(old_store)
+    with old_store.write() as session:
+        command.downgrade(configuration(session.connection()), "0001")
+    with old_store.read() as session:
+        for table, row in OLD.items():
+            [found] = session.execute(text(f"SELECT * FROM {table}")).mappings().all()  # noqa: S608
+            assert row.keys() <= found.keys()
+            assert found.keys().isdisjoint(
+                {"task", "counts", "warnings", "size_bytes", "seed", "metrics", "latency_ms"}
+            )
