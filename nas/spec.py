@@ -1,21 +1,24 @@
 """What a user may ask for: the body of POST /v1/jobs, validated. No torch."""
 
-from typing import Annotated, Any, Final, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from nas.errors import InvalidInput
+from nas.errors import UserError
 from nas.search.catalog import STRATEGIES
-from nas.space import CellSpace, smallest_input
-from nas.space.operations import DEFAULT_OPERATIONS, OPERATIONS
+from nas.searchable import MAX_CHOICES, Listed, Searchable, Strict, searchable
+from nas.space import Candidate, CellSpace, FixedSpace, Genotype, JointSpace, LayerSpace, Shape, from_text, known
+from nas.space.joint import RECIPE, SPACE
+from nas.space.layers import LAYER_KINDS
+from nas.space.limits import Limits
+from nas.space.operations import DEFAULT_OPERATIONS, known_operations
+from nas.space.shape import CELLS_ONLY
+from nas.train.recipe import Recipe
 
 ENGINES: Final = ("optuna",)
 MAX_SEED = 2**31 - 1
-
-
-class _Model(BaseModel):
-    # strict: "24" is not a number and true is not 1; forbid: a misspelt field is an error, never a silent default.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _one_of(allowed: tuple[str, ...]) -> AfterValidator:
@@ -28,9 +31,12 @@ def _one_of(allowed: tuple[str, ...]) -> AfterValidator:
 
 
 def _operations(ops: tuple[str, ...]) -> tuple[str, ...]:
+    allowed = known_operations()
+    if not ops:
+        raise ValueError(f"name at least one of {', '.join(allowed)}")
     for index, name in enumerate(ops):
-        if name not in OPERATIONS:
-            raise ValueError(f"{name!r} is no operation; allowed: {', '.join(OPERATIONS)}")
+        if name not in allowed:
+            raise ValueError(f"{name!r} is no operation; allowed: {', '.join(allowed)}")
         if name in ops[:index]:
             raise ValueError(f"{name!r} stands there twice; name each operation once")
     if set(ops) == {"none"}:
@@ -38,26 +44,100 @@ def _operations(ops: tuple[str, ...]) -> tuple[str, ...]:
     return ops
 
 
+def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values or len(set(values)) < len(values):
+        raise ValueError("name at least one, and each of them once")
+    return values
+
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
+AUTOMATIC: Final = {
+    "lr": "the optimizer",
+    "weight_decay": "the optimizer",
+    "warmup": "the schedule",
+    "gamma": "the schedule",
+    "batch_size": "the number of images",
+    "shift": "the images",
+    "flip": "the images",
+}
+"""Fields of the recipe that follow from others unless a job says them → from what; see Recipe.for_images."""
 
-class SpaceSpec(_Model):
-    """The cells to choose from, and the network that they are stacked into."""
+if TYPE_CHECKING:  # made from Shape and Recipe at run time, so that each field is written down once
+    _Frame = Searchable
 
-    # strict mode takes tuples only from tuples, and JSON has lists
-    ops: Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(_operations)] = Field(
-        DEFAULT_OPERATIONS, description="operations an edge may carry; GET /v1/operations lists them"
+    class RecipeSpec(Searchable):
+        """The recipe, open to search."""
+else:
+    _Frame = searchable(Shape, optional={}, leave=set(), name="Frame")
+    RecipeSpec = searchable(Recipe, optional=AUTOMATIC, leave={"epochs"}, name="RecipeSpec")
+
+ONLY_CELLS: Final = ("ops", "nodes", *CELLS_ONLY)
+ONLY_LAYERS: Final = ("layer_kinds", "fewest", "most", "narrowest", "widest", "kernels", "parallel")
+
+
+class SpaceSpec(_Frame):
+    """The architectures to choose from, and the frame that they are built into."""
+
+    kind: Literal["cells", "layers"] = Field(
+        "cells", description="cells: two cells, stacked; layers: the whole network, layer by layer"
     )
-    nodes: int = Field(4, ge=1, le=8, description="computed nodes a cell")
-    channels: int = Field(8, ge=1, le=256, description="channels of the first cell; each reduction doubles them")
-    cells: int = Field(4, ge=1, le=40, description="cells in the network, with reductions at 1/3 and 2/3 of the depth")
+    ops: Annotated[tuple[str, ...], Listed, AfterValidator(_operations)] = Field(
+        DEFAULT_OPERATIONS, description="cells: operations an edge may carry; GET /v1/operations lists them"
+    )
+    nodes: int = Field(4, ge=1, le=8, description="cells: computed nodes a cell")
+    layer_kinds: Annotated[
+        tuple[Literal[tuple(LAYER_KINDS)], ...],  # type: ignore[valid-type]  # the table's names
+        Listed,
+        AfterValidator(_once),
+    ] = Field(tuple(LAYER_KINDS), description="layers: what a layer may be")
+    fewest: int = Field(3, ge=1, le=64, description="layers: least number of them")
+    most: int = Field(8, ge=1, le=64, description="layers: largest number of them")
+    narrowest: int = Field(16, ge=1, le=1024, description="layers: fewest channels of one, on a logarithmic scale")
+    widest: int = Field(256, ge=1, le=1024, description="layers: most channels of one")
+    kernels: Annotated[tuple[Literal[1, 3, 5, 7], ...], Listed, AfterValidator(_once)] = Field(
+        (3, 5), description="layers: sides of their kernels"
+    )
+    parallel: bool = Field(True, description="layers: whether one may stand beside the one before it")
 
-    def space(self) -> CellSpace:
-        """As the value that strategies and workers use."""
-        return CellSpace(self.ops, self.nodes, self.channels, self.cells)
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        for name in ONLY_LAYERS if self.kind == "cells" else ONLY_CELLS:
+            if getattr(self, name) != defaults[name]:
+                raise self._impossible(name, f"it says nothing about {self.kind}; leave it out, or set space.kind")
+        for low, high in (("fewest", "most"), ("narrowest", "widest")):
+            if getattr(self, low) > getattr(self, high):
+                raise self._impossible(low, f"at most space.{high}, which is {getattr(self, high)}")
+        return self
+
+    def _impossible(self, name: str, mend: str) -> ValidationError:
+        """An error that names the field, as an error of a single field does."""
+        kind = PydanticCustomError("of_its_kind", "{mend}", {"mend": mend})
+        details = InitErrorDetails(type=kind, loc=(name,), input=self.model_dump(mode="json")[name])
+        return ValidationError.from_exception_data(type(self).__name__, [details])
+
+    def shape(self) -> Shape:
+        """The frame; fields that are open have their default in it, until a candidate chooses."""
+        return Shape(**{name: value for name, value in self.fixed().items() if name in Shape.model_fields})
+
+    def base(self) -> CellSpace | LayerSpace:
+        """The architectures."""
+        if self.kind == "cells":
+            return CellSpace(self.ops, self.nodes, self.shape())
+        return LayerSpace(
+            self.layer_kinds,
+            self.fewest,
+            self.most,
+            self.narrowest,
+            self.widest,
+            self.kernels,
+            self.parallel,
+            self.shape(),
+        )
 
 
-class BudgetSpec(_Model):
+class BudgetSpec(Strict):
     """How much to search."""
 
     trials: int = Field(24, ge=1, le=100_000, description="architectures to try")
@@ -73,7 +153,7 @@ class BudgetSpec(_Model):
     )
 
 
-class FinalSpec(_Model):
+class FinalSpec(Strict):
     """What happens after the search: the retraining that the verdict and the model come from."""
 
     finalists: int = Field(1, ge=1, le=20, description="best trials to retrain; validation chooses among them")
@@ -82,57 +162,69 @@ class FinalSpec(_Model):
     seeds: int = Field(3, ge=1, le=20, description="retrainings of each network")
 
 
-class JobSpec(_Model):
+class TransferSpec(Strict):
+    """Start from the model of an earlier job: keep its lower part, give it a new head, fine-tune.
+
+    How much is frozen (`recipe.freeze`), how many cells are added or dropped (`space.tail`) and how fast the kept part
+    learns (`recipe.kept_lr`) are searched, unless the job says what they are.
+    """
+
+    job: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")] = Field(
+        description="id of a job that has succeeded"
+    )
+    candidate: dict[str, Any] | None = Field(None, description="filled in by the service: that job's winner")
+    weights: str | None = Field(None, description="filled in by the service: sha256 of its weights")
+
+
+def _genotype(value: Any) -> Any:
+    """A start as its genotype's JSON, from a published name, DARTS text, or that JSON."""
+    try:
+        if isinstance(value, str):
+            return (from_text(value) if "(" in value else known(value)).to_json()
+        return Genotype.from_json(value).to_json()
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
+Start = Annotated[dict[str, Any], BeforeValidator(_genotype, json_schema_input_type=str | dict[str, Any])]
+
+
+class JobSpec(Strict):
     """A search job. Everything but the data set has a default that suits it."""
 
     dataset: Name = Field(description="name of a data set; GET /v1/datasets lists them", examples=["digits"])
     name: Name | None = Field(None, description="for people to recognise the job by")
     space: SpaceSpec = SpaceSpec()
+    recipe: RecipeSpec = Field(default_factory=lambda: RecipeSpec(), description="how networks are trained")
+    limits: Limits = Limits()
+    start: Annotated[tuple[Start, ...], Listed, Field(max_length=MAX_CHOICES)] = Field(
+        (), description="genotypes to try first: published names, DARTS text, or JSON; GET /v1/genotypes lists names"
+    )
+    transfer: TransferSpec | None = Field(None, description="an earlier job to start from")
     strategy: Annotated[str, _one_of(tuple(STRATEGIES))] = Field(
         "tpe", description="how candidates are chosen; GET /v1/strategies lists them"
     )
     engine: Annotated[str, _one_of(ENGINES)] = Field("optuna", description="what runs the trials: the workers")
     budget: BudgetSpec = BudgetSpec()
     final: FinalSpec = FinalSpec()
+    tensorboard: bool = Field(False, description="write TensorBoard logs of every trial; GET …/tensorboard has them")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="the same seed with one worker gives the same search")
 
+    def search_space(self) -> CellSpace | LayerSpace | JointSpace:
+        """As the value that strategies and workers use."""
+        parameters = tuple(self.space.open(SPACE) + self.recipe.open(RECIPE))
+        if self.transfer is not None:
+            source = Candidate.from_json(self.transfer.candidate)
+            shape = source.shape.model_copy(update={"tail": self.space.fixed().get("tail", source.shape.tail)})
+            return JointSpace(FixedSpace(replace(source, shape=shape)), parameters)
+        return JointSpace(self.space.base(), parameters) if parameters else self.space.base()
 
-def complete(body: dict[str, Any], *, image: tuple[int, int, int], images: int) -> JobSpec:
-    """A spec in which every field is filled in, by defaults that suit the data set's size.
+    def starts(self) -> list[Genotype]:
+        """The genotypes to try first."""
+        return [Genotype.from_json(start) for start in self.start]
 
-    Args:
-        body: what the user sent, validated by JobSpec before.
-        image: (channels, height, width) of the data set's images.
-        images: how many images the training split has.
-
-    Raises:
-        InvalidInput: the images are too small for the depth, or more finalists than trials are asked for.
-    """
-    space: dict[str, Any] = dict(body.get("space") or {})
-    side = min(image[1:])
-    if side > SMALL_SIDE:
-        space.setdefault("channels", 16)
-        space.setdefault("cells", 5)
-    budget: dict[str, Any] = dict(body.get("budget") or {})
-    # About 10,000 images an epoch are what a cell network of this size learns from in few epochs.
-    budget.setdefault("epochs", 8 if images < MANY_IMAGES else 5)
-    spec = JobSpec.model_validate(body | {"space": space, "budget": budget})
-    smallest = smallest_input(spec.space.cells)
-    if side < smallest:
-        raise InvalidInput(
-            "space.cells",
-            spec.space.cells,
-            f"{spec.space.cells} cells halve the image until less than 2×2 pixels are left: they need images of at "
-            f"least {smallest}×{smallest}, and {spec.dataset} has {image[2]}×{image[1]}; use larger images"
-            + (" or 1 cell" if side >= smallest_input(1) else ""),
-        )
-    if spec.final.finalists > spec.budget.trials:
-        raise InvalidInput(
-            "final.finalists", spec.final.finalists, f"at most budget.trials, which is {spec.budget.trials}"
-        )
-    return spec
-
-
-SMALL_SIDE = 16
-MANY_IMAGES = 10_000
-State = Literal["queued", "running", "complete", "pruned", "infeasible", "failed", "cancelled"]
+    def recipe_for(self, candidate: Candidate, image: tuple[int, int, int], *, epochs: int, images: int) -> Recipe:
+        """How a candidate is trained: what the job says, what the candidate chose, and what suits the images."""
+        chosen = self.recipe.fixed() | dict(candidate.recipe)
+        said = {name: value for name, value in chosen.items() if not (name in AUTOMATIC and value is None)}
+        return Recipe.for_images(image, epochs=epochs, images=images, **said)

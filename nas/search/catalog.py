@@ -35,7 +35,7 @@ STRATEGIES: Final = {
         _random,
     ),
     "tpe": Entry(
-        "tree-structured Parzen estimator over the choices of both cells, after ten random trials",
+        "tree-structured Parzen estimator over all that is open, after ten random trials",
         "Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization; Optuna's TPESampler",
         _tpe,
     ),

@@ -5,14 +5,15 @@ otherwise it is built again, so that the proposal depends on the history alone a
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.search.strategy import Observation
-from nas.space import Candidate, Space
+from nas.search.strategy import C, Observation
+from nas.space import Categorical, Distribution, Integer, Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -26,25 +27,23 @@ class OptunaSearch:
 
     def __init__(self, sampler: Callable[[int], BaseSampler]) -> None:
         self._sampler = sampler
-        self._space: Space | None = None
+        self._space: Space[Any] | None = None
         self._study = optuna.create_study(direction="maximize")
-        self._replayed: list[Observation] = []
+        self._replayed: list[Observation[Any]] = []
         self._ids: list[int] = []
 
-    def propose(self, space: Space, history: Sequence[Observation], seed: int) -> Candidate:
+    def propose(self, space: Space[C], history: Sequence[Observation[C]], seed: int) -> C:
         """See Strategy."""
-        distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(choices) for name, choices in space.distributions().items()
-        }
+        distributions = {name: _distribution(found) for name, found in space.distributions().items()}
         self._replay(space, distributions, history)
         self._study.sampler = self._sampler(seed)
         trial = self._study.ask(distributions)
         # The answer enters the study by the history, once it is a row; samplers do not look at failed trials.
         self._study.tell(trial, state=TrialState.FAIL)
-        return space.decode({name: str(choice) for name, choice in trial.params.items()})
+        return space.decode(trial.params)
 
     def _replay(
-        self, space: Space, distributions: Mapping[str, BaseDistribution], history: Sequence[Observation]
+        self, space: Space[C], distributions: Mapping[str, BaseDistribution], history: Sequence[Observation[C]]
     ) -> None:
         kept = self._replayed
         if self._space != space or len(kept) > len(history) or not all(map(_continues, kept, history)):
@@ -66,13 +65,13 @@ class OptunaSearch:
         self._space, self._replayed = space, list(history)
 
 
-def _continues(before: Observation, after: Observation) -> bool:
+def _continues(before: Observation[Any], after: Observation[Any]) -> bool:
     return before == after or (
         not before.finished and (before.number, before.candidate) == (after.number, after.candidate)
     )
 
 
-def _frozen(observation: Observation, space: Space, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+def _frozen(observation: Observation[C], space: Space[C], distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     """The observation as Optuna sees it; one that failed counts as stopped early, before anything was known."""
     if not observation.finished:
         state = TrialState.RUNNING
@@ -90,6 +89,14 @@ def _frozen(observation: Observation, space: Space, distributions: Mapping[str, 
         if observation.finished and observation.accuracy is not None
         else {},
     )
+
+
+def _distribution(found: Distribution) -> BaseDistribution:
+    if isinstance(found, Categorical):
+        return CategoricalDistribution(found.choices)
+    if isinstance(found, Integer):
+        return IntDistribution(found.low, found.high, log=found.log)
+    return FloatDistribution(found.low, found.high, log=found.log)
 
 
 def tpe() -> OptunaSearch:

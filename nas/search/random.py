@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nas.search.strategy import Observation
-from nas.space import Candidate, Space
+from nas.search.strategy import C, Observation
+from nas.space import Space
 
 
 class RandomSearch:
     """Draws candidates uniformly, whatever the history says."""
 
-    def propose(self, space: Space, history: Sequence[Observation], seed: int) -> Candidate:
+    def propose(self, space: Space[C], history: Sequence[Observation[C]], seed: int) -> C:
         """See Strategy."""
         return space.sample(np.random.default_rng(seed))

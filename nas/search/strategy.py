@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from nas.space import Candidate, Space
+from nas.space import Space
+
+C = TypeVar("C")
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Generic[C]):
     """What is known of one trial.
 
     Attributes:
@@ -17,21 +19,24 @@ class Observation:
         finished: whether nothing more will become known.
         complete: whether it was trained to the end; a finished trial that was not was stopped early or failed.
         epoch: epochs done.
-        accuracy: on validation, after `epoch` epochs; None before the first one, and of a trial that diverged.
+        accuracy: on validation, after `epoch` epochs; None before the first one, and of a trial that diverged, that
+            broke a limit and was never trained, or that failed.
+        infeasible: whether it breaks a limit of the job, and was not trained for that.
     """
 
     number: int
-    candidate: Candidate
+    candidate: C
     finished: bool
     complete: bool
     epoch: int
     accuracy: float | None
+    infeasible: bool = False
 
 
 class Strategy(Protocol):
     """Chooses what to try next. A pure function: same history and seed, same proposal."""
 
-    def propose(self, space: Space, history: Sequence[Observation], seed: int) -> Candidate:
+    def propose(self, space: Space[C], history: Sequence[Observation[C]], seed: int) -> C:
         """Proposes a candidate of the space.
 
         Args:

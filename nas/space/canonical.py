@@ -5,15 +5,40 @@ the order of `concat` (which only permutes channels), do not count. A `none` edg
 so its source does not count either.
 """
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import permutations, product
 from typing import TypeAlias
 
-from nas.space.genotype import INPUTS, Cell
+from nas.space.candidate import Candidate
+from nas.space.genotype import INPUTS, Cell, Genotype
+from nas.space.layers import HALVING, LayerNet
+from nas.space.layout import is_reduction
+from nas.space.shape import CELLS_ONLY, Shape
 
 CanonicalCell: TypeAlias = tuple[tuple[tuple[tuple[str, int], ...], int], ...]
 """For each node, in canonical order: its sorted (operation, source) edges, and how often it stands in the output."""
+
+
+def digest(candidate: Candidate) -> str:
+    """sha256 of what a candidate is: of the network that is built, however it is written down, and of its recipe.
+
+    Isomorphic cells are the same, and so are layers side by side in another order; a cell that is never built does not
+    count. In a residual skeleton a shortcut adds channel to channel, so that there the order of channels counts too.
+    """
+    architecture, shape = candidate.architecture, candidate.shape
+    form: object
+    match architecture:
+        case Genotype():
+            form = [_cells(architecture, shape), is_reduction(shape), shape.model_dump(exclude={"cells", "tail"})]
+        case LayerNet():
+            form = [_layers(architecture, shape), shape.model_dump(exclude=set(CELLS_ONLY))]
+        case _:
+            form = [architecture.width, architecture.blocks]
+    whole = [type(architecture).__name__, form, candidate.recipe]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
 
 def canonical(cell: Cell) -> tuple[CanonicalCell, tuple[int, int]]:
@@ -30,6 +55,28 @@ def canonical(cell: Cell) -> tuple[CanonicalCell, tuple[int, int]]:
     outputs = Counter(cell.concat)
     best = min(_describe(cell, order, outputs) for order in _orders(cell, groups))
     return best, (outputs[0], outputs[1])
+
+
+def _cells(genotype: Genotype, shape: Shape) -> list[object]:
+    """Both cells as far as they are built."""
+    built = set(is_reduction(shape))
+    cells = [genotype.normal if False in built else None, genotype.reduce if True in built else None]
+    if shape.skeleton == "residual":
+        return [cell and [_describe(cell, tuple(range(len(cell.nodes))), Counter()), cell.concat] for cell in cells]
+    return [cell and canonical(cell) for cell in cells]
+
+
+def _layers(network: LayerNet, shape: Shape) -> list[object]:
+    """For each group its stride, which its first layer sets, and its layers."""
+    groups = network.groups()
+    found: list[object] = []
+    for group, following in zip(groups, (*groups[1:], ()), strict=True):
+        layers = [("conv" if layer.kind == "conv_down" else layer.kind, layer.width, layer.kernel) for layer in group]
+        # The order of a group permutes channels. Another layer sees no difference, but for one: a grouped convolution
+        # takes its channels apart by their places. (Two layers in the other order only mirror these.)
+        seen = len(layers) > 2 and any(layer.kind == "grouped" for layer in following)
+        found.append([group[0].kind in HALVING, layers if seen or shape.skeleton == "residual" else sorted(layers)])
+    return found
 
 
 def _refine(cell: Cell) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from nas.errors import GenotypeError
-from nas.space.operations import OPERATIONS
+from nas.space.operations import known_operations
 
 INPUTS = 2
 """Nodes 0 and 1 of a cell are its inputs; the first computed node has index 2."""
@@ -43,12 +43,13 @@ class Cell:
     def __post_init__(self) -> None:
         if not 1 <= len(self.nodes) <= MAX_NODES:
             raise GenotypeError("nodes", len(self.nodes), f"a cell has 1 to {MAX_NODES} nodes")
+        operations = known_operations()
         for index, edges in enumerate(self.nodes, INPUTS):
             if not edges:
                 raise GenotypeError(f"node {index}", [], "a node needs at least one edge")
             for edge in edges:
-                if edge.op not in OPERATIONS:
-                    raise GenotypeError(f"node {index}", edge.op, f"the operations are {', '.join(OPERATIONS)}")
+                if edge.op not in operations:
+                    raise GenotypeError(f"node {index}", edge.op, f"the operations are {', '.join(operations)}")
                 if not 0 <= edge.source < index:
                     raise GenotypeError(f"node {index}", edge.source, f"an edge comes from a node in 0..{index - 1}")
         if not self.concat:

@@ -6,7 +6,7 @@ from nas.search.random import RandomSearch
 from nas.search.strategy import Observation
 from nas.space import CellSpace
 
-SPACE = CellSpace(("skip_connect", "sep_conv_3x3"), nodes=1, channels=4, cells=3)
+SPACE = CellSpace(("skip_connect", "sep_conv_3x3"), nodes=1)
 
 
 def test_random_search_draws_as_the_space_does() -> None:

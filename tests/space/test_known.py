@@ -35,7 +35,7 @@ def test_the_last_node_of_darts_v2_is_as_published() -> None:
 
 
 def test_the_published_genotypes_differ() -> None:
-    assert len({known(name) for name in KNOWN}) == len(KNOWN) == 4
+    assert len({known(name) for name in KNOWN}) == len(KNOWN) >= 4
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:

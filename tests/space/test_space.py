@@ -6,24 +6,52 @@ from itertools import product
 import numpy as np
 import pytest
 
-from nas.space import Candidate, Cell, CellSpace, Edge, Genotype, ResidualNet, known, reduction_cells, smallest_input
+from nas.space import (
+    Candidate,
+    Categorical,
+    Cell,
+    CellSpace,
+    Edge,
+    Genotype,
+    Layer,
+    LayerNet,
+    ResidualNet,
+    Shape,
+    known,
+)
+from nas.space.distributions import Value
 from nas.space.operations import DEFAULT_OPERATIONS, OPERATIONS
 from tests.space.isomorphism import isomorphic, random_cell, renumbered
 
-SPACE = CellSpace(DEFAULT_OPERATIONS, nodes=4, channels=8, cells=4)
-SMALL = CellSpace(("skip_connect", "sep_conv_3x3"), nodes=2, channels=8, cells=3)
-SINGLE = CellSpace(("sep_conv_3x3",), nodes=1, channels=8, cells=3)
+SPACE = CellSpace(DEFAULT_OPERATIONS, nodes=4)
+SMALL = CellSpace(("skip_connect", "sep_conv_3x3"), nodes=2, shape=Shape(cells=3))
+SINGLE = CellSpace(("sep_conv_3x3",), nodes=1, shape=Shape(cells=3))
+
+
+def small(genotype: Genotype) -> Candidate:
+    return Candidate(genotype, SMALL.shape)
 
 
 def everything(space: CellSpace) -> Iterator[Candidate]:
-    options = space.distributions()
+    options = choices_of(space)
     for choice in product(*options.values()):
         yield space.decode(dict(zip(options, choice, strict=True)))
 
 
+def choices_of(space: CellSpace) -> dict[str, tuple[Value, ...]]:
+    found = space.distributions()
+    return {name: given.choices for name, given in found.items() if isinstance(given, Categorical)}
+
+
 @pytest.mark.parametrize(
     "space",
-    [SPACE, SMALL, SINGLE, CellSpace(tuple(OPERATIONS), 8, 8, 4), CellSpace(("none", "skip_connect"), 1, 1, 1)],
+    [
+        SPACE,
+        SMALL,
+        SINGLE,
+        CellSpace(tuple(OPERATIONS), 8, Shape(channels=8, cells=4, tail=-2, stem="imagenet")),
+        CellSpace(("none", "skip_connect"), 1, Shape(channels=1, cells=1)),
+    ],
 )
 def test_what_is_drawn_is_of_the_space_and_comes_back_from_its_choices(space: CellSpace) -> None:
     rng = np.random.default_rng(0)
@@ -32,8 +60,8 @@ def test_what_is_drawn_is_of_the_space_and_comes_back_from_its_choices(space: Ce
         choices = space.encode(candidate)
         assert space.contains(candidate)
         assert space.decode(choices) == candidate
-        assert list(choices) == list(space.distributions())
-        assert all(choice in space.distributions()[name] for name, choice in choices.items())
+        assert list(choices) == list(choices_of(space)) == list(space.distributions())
+        assert all(choice in choices_of(space)[name] for name, choice in choices.items())
 
 
 def test_every_combination_of_choices_is_another_candidate_of_the_space() -> None:
@@ -50,7 +78,7 @@ def test_the_choices_of_a_candidate_are_its_sources_and_operations() -> None:
     reduce = Cell(
         ((Edge("skip_connect", 0), Edge("skip_connect", 1)), (Edge("sep_conv_3x3", 1), Edge("sep_conv_3x3", 2))), (2, 3)
     )
-    assert SMALL.encode(Candidate(Genotype(normal, reduce))) == {
+    assert SMALL.encode(small(Genotype(normal, reduce))) == {
         "normal.2.op_a": "skip_connect",
         "normal.2.op_b": "sep_conv_3x3",
         "normal.3.sources": "0,2",
@@ -65,7 +93,7 @@ def test_the_choices_of_a_candidate_are_its_sources_and_operations() -> None:
 
 
 def test_all_candidates_are_equally_likely() -> None:
-    space = CellSpace(("skip_connect", "sep_conv_3x3"), nodes=1, channels=8, cells=3)
+    space = CellSpace(("skip_connect", "sep_conv_3x3"), nodes=1)
     rng = np.random.default_rng(0)
     drawn = Counter(space.sample(rng) for _ in range(16_000))
     candidates = list(everything(space))
@@ -92,7 +120,7 @@ def test_the_same_generator_draws_the_same_candidate() -> None:
 
 def test_a_space_of_one_candidate_draws_it() -> None:
     cell = Cell(((Edge("sep_conv_3x3", 0), Edge("sep_conv_3x3", 1)),), (2,))
-    assert SINGLE.sample(np.random.default_rng(0)) == Candidate(Genotype(cell, cell))
+    assert SINGLE.sample(np.random.default_rng(0)) == Candidate(Genotype(cell, cell), Shape(cells=3))
 
 
 GOOD = Cell(
@@ -113,15 +141,24 @@ STRANGE = {
 
 @pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE.keys())
 def test_other_cells_are_not_of_the_space(strange: Cell) -> None:
-    assert SMALL.contains(Candidate(Genotype(GOOD, GOOD)))
+    assert SMALL.contains(small(Genotype(GOOD, GOOD)))
     for genotype in (Genotype(strange, GOOD), Genotype(GOOD, strange)):
-        assert not SMALL.contains(Candidate(genotype))
+        assert not SMALL.contains(small(genotype))
         with pytest.raises(ValueError, match="is not a candidate of"):
-            SMALL.encode(Candidate(genotype))
+            SMALL.encode(small(genotype))
 
 
-def test_a_residual_network_is_not_of_the_space() -> None:
-    candidate = Candidate(ResidualNet(8, 2))
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        Candidate(ResidualNet(8, 2)),
+        Candidate(LayerNet((Layer("conv", 8),)), SMALL.shape),
+        Candidate(Genotype(GOOD, GOOD)),  # of four cells
+        Candidate(Genotype(GOOD, GOOD), SMALL.shape.model_copy(update={"activation": "gelu"})),
+        Candidate(Genotype(GOOD, GOOD), SMALL.shape, recipe=(("lr", 0.1),)),
+    ],
+)
+def test_other_networks_frames_and_recipes_are_not_of_the_space(candidate: Candidate) -> None:
     assert not SMALL.contains(candidate)
     with pytest.raises(ValueError, match="is not a candidate of"):
         SMALL.encode(candidate)
@@ -144,7 +181,7 @@ def test_candidates_have_the_same_digest_exactly_if_their_cells_are_isomorphic()
 
 
 def test_no_two_candidates_of_a_small_space_that_are_not_isomorphic_share_a_digest() -> None:
-    space = CellSpace(("skip_connect", "sep_conv_3x3"), nodes=2, channels=8, cells=2)
+    space = CellSpace(("skip_connect", "sep_conv_3x3"), nodes=2)
     first = GOOD
     cells = {
         genotype.reduce for genotype in (c.architecture for c in everything(space)) if isinstance(genotype, Genotype)
@@ -162,11 +199,19 @@ def test_no_two_candidates_of_a_small_space_that_are_not_isomorphic_share_a_dige
 
 @pytest.mark.parametrize("cells", [1, 2, 3, 4, 20])
 def test_the_normal_cell_counts_where_the_network_has_one(cells: int) -> None:
-    space = CellSpace(SMALL.ops, 2, 8, cells)
+    shape = Shape(cells=cells)
     other = Cell((GOOD.nodes[0], (Edge("skip_connect", 0), Edge("skip_connect", 2))), (2, 3))
-    one, two, three = (Candidate(Genotype(*pair)) for pair in ((GOOD, GOOD), (other, GOOD), (GOOD, other)))
-    assert (space.digest(one) == space.digest(two)) == (cells < 3)
-    assert space.digest(one) != space.digest(three)
+    one, two, three = (Candidate(Genotype(*pair), shape) for pair in ((GOOD, GOOD), (other, GOOD), (GOOD, other)))
+    assert (SPACE.digest(one) == SPACE.digest(two)) == (cells < 3)
+    assert SPACE.digest(one) != SPACE.digest(three)
+
+
+def test_the_reduction_cell_counts_where_the_network_has_one() -> None:
+    other = Cell((GOOD.nodes[0], (Edge("skip_connect", 0), Edge("skip_connect", 2))), (2, 3))
+    for tail, built in ((0, True), (-2, True), (-3, False)):  # of four cells the second and the third reduce
+        shape = Shape(cells=4, tail=tail)
+        one, two = (Candidate(Genotype(GOOD, cell), shape) for cell in (GOOD, other))
+        assert (SPACE.digest(one) != SPACE.digest(two)) == built
 
 
 def test_the_two_cells_do_not_change_places_in_a_digest() -> None:
@@ -184,16 +229,3 @@ def test_a_digest_is_64_hexadecimal_digits() -> None:
     digest = SPACE.digest(SPACE.sample(np.random.default_rng(0)))
     assert len(digest) == 64
     assert set(digest) <= set("0123456789abcdef")
-
-
-@pytest.mark.parametrize(
-    ("cells", "expected"), [(1, (0,)), (2, (0, 1)), (3, (1, 2)), (4, (1, 2)), (5, (1, 3)), (8, (2, 5)), (20, (6, 13))]
-)
-def test_reductions_are_at_a_third_and_two_thirds_of_the_depth(cells: int, expected: tuple[int, ...]) -> None:
-    assert reduction_cells(cells) == expected
-
-
-@pytest.mark.parametrize(("cells", "side"), [(1, 4), (2, 8), (3, 8), (20, 8)])
-def test_the_smallest_image_is_halved_to_two_pixels(cells: int, side: int) -> None:
-    assert smallest_input(cells) == side
-    assert side / 2 ** len(reduction_cells(cells)) == 2
