@@ -1,6 +1,27 @@
 """The model card: what a person who is handed the package should know (Mitchell et al. 2019)."""
 
-from typing import Any
+from typing import Any, Final
+
+from nas.result.scores import NAMES
+
+KINDS: Final = {
+    "single_label": "Classes, in order",
+    "multi_label": "Labels, in order",
+    "regression": "Targets, in order",
+}
+
+GIVES: Final = {
+    "single_label": "the largest is the class, a softmax gives probabilities",
+    "multi_label": "a sigmoid gives each label's probability; above 0 it is more likely there than not",
+    "regression": "the targets themselves, in the units of the data",
+}
+
+LIMITS: Final = {
+    "single_label": "It knows only the classes above and images like those it was trained on; it gives every image one "
+    "of them.",
+    "multi_label": "It knows only the labels above and images like those it was trained on.",
+    "regression": "It knows only images like those it was trained on; elsewhere its values mean nothing.",
+}
 
 
 def model_card(shape: dict[str, Any], metrics: dict[str, Any]) -> str:
@@ -8,30 +29,31 @@ def model_card(shape: dict[str, Any], metrics: dict[str, Any]) -> str:
     data, job, found, recipe = metrics["data"], metrics["job"], metrics["verdict"], metrics["recipe"]
     channels, height, width = data["image"]
     low, high = data["value_range"]
-    winner = found["winner"]
+    winner, task = found["winner"], data["task"]
+    measured = ", ".join(f"{name} {value:.4f}" for name, value in metrics["metrics"].items())
     return f"""# {job["name"] or f"Model of job {job['job_id']}"}
 
 A convolutional network of {metrics["params"]:,} parameters and {metrics["macs"]:,} multiply-accumulates an image, found by
-searching over cells ({job["strategy"]}, {job["trials"]} architectures) and trained on `{data["name"]}`.
+searching over {"cells" if "darts" in shape else "layers"} ({job["strategy"]}, {job["trials"]} architectures) and trained on `{data["name"]}`.
 
-![the two cells](cells.svg)
+![the architecture](cells.svg)
 
 ## How good it is
 
-Test accuracy of these weights: **{metrics["accuracy"] * 100:.2f} %** on {data["splits"]["test"]} images that neither the search nor the
+Test {NAMES[task]} of these weights: **{metrics["accuracy"] * 100:.2f} %** on {data["splits"]["test"]} images that neither the search nor the
 training saw. Over {winner["n"]} retrainings of the same architecture: {winner["mean"] * 100:.2f} % (95 % interval {winner["low"] * 100:.2f} to
-{winner["high"] * 100:.2f}).
+{winner["high"] * 100:.2f}). All that was measured of these weights on test: {measured}.
 
 {found["text"]}
 
-The package was loaded in a fresh process and scored this very accuracy again before it was published, and ONNX
-Runtime's logits agreed with torch's.
+The package was loaded in a fresh process and scored this very {NAMES[task]} again before it was published, and ONNX
+Runtime's outputs agreed with torch's.
 
 ## What it takes and gives
 
 - Input `images`: uint8 [N, {channels}, {height}, {width}], with values from {low} to {high} as in the data; the normalisation is inside.
-- Output `logits`: float32 [N, {len(data["classes"])}]; the largest is the class, a softmax gives probabilities.
-- Classes, in order: {", ".join(data["classes"])}.
+- Output `logits`: float32 [N, {len(data["classes"])}]; {GIVES[task]}.
+- {KINDS[task]}: {", ".join(data["classes"])}.
 
 ```python
 import nas                                     # or onnxruntime.InferenceSession("model.onnx")
@@ -41,14 +63,34 @@ logits = network(images)
 
 ## How it was made
 
-- Genotype: `{shape["darts"]}`
-- {shape["cells"]} cells, {shape["channels"]} channels in the first one.
+{_made(shape)}
 - Trained for {recipe["epochs"]} epochs on {data["splits"]["train"]} images; {data["splits"]["validation"]} validation images chose the architecture and the seed.
 - Recipe: {", ".join(f"{name} {value}" for name, value in recipe.items())}.
 - Data digest: `{data["digest"]}`. Job {job["job_id"]}, seed {job["seed"]}.
-
+{_merges(metrics["merge_weights"])}
 ## Limits
 
-It knows only the classes above and images like those it was trained on; it gives every image one of them. The
-accuracy holds for images drawn like the test split, and for no others.
+{LIMITS[task]} The {NAMES[task]} holds for images drawn like the test split, and for no others.
 """
+
+
+def _made(shape: dict[str, Any]) -> str:
+    """The architecture in words, and what is not as usual in its frame."""
+    candidate = shape["candidate"]
+    frame = ", ".join(f"{name} {value}" for name, value in candidate["shape"].items())
+    if "darts" in shape:
+        return f"- Genotype: `{shape['darts']}`\n- Frame: {frame}."
+    layers = "; ".join(
+        f"{'beside it ' if beside else ''}{kind} {kernel}×{kernel} to {width} channels"
+        for kind, width, kernel, beside in candidate["layers"]
+    )
+    return f"- Layers: {layers}.\n- Frame: {frame}."
+
+
+def _merges(weights: list[dict[str, Any]]) -> str:
+    """What the learned weights of a node's inputs say of them."""
+    if not weights:
+        return ""
+    idle = [f"cell {w['cell']} node {w['node']} {w['op']} from {w['source']}" for w in weights if w["cut"]]
+    says = f"{len(idle)} of {len(weights)} are near 0 and could be cut: {'; '.join(idle)}" if idle else "none is near 0"
+    return f"- Learned weights of the nodes' inputs: {says}. All of them are in metrics.json.\n"

@@ -31,9 +31,15 @@ COLOURS: Final = {
     "dil_conv_3x3": "#8440f5",
     "dil_conv_5x5": "#7a1271",
     "conv_7x1_1x7": "#4d4000",
+    "conv_1x1": "#0102f8",
+    "conv_3x3": "#1602b3",
+    "conv_5x5": "#0c026f",
+    "group_conv_3x3": "#721d4f",
+    "group_conv_5x5": "#18002a",
 }
 """Operation → colour of its edges and its name, in the order of the legend. All have a contrast above 4.5 on white; to
-the eye without red or green cones (Machado et al. 2009) any two still differ by 16 in CIELAB, mostly in lightness."""
+the eye without red or green cones (Machado et al. 2009) any two still differ by 16 in CIELAB, mostly in lightness. A
+user's own operations are drawn in INK."""
 
 INK, GREY, PALE = "#1e293b", "#94a3b8", "#e2e8f0"
 SANS, MONO = "system-ui, 'Segoe UI', Helvetica, Arial, sans-serif", "ui-monospace, Menlo, Consolas, monospace"
@@ -71,7 +77,7 @@ def cells_svg(genotype: Genotype, *, title: str) -> str:
     cells = {"Normal cell": genotype.normal, "Reduction cell": genotype.reduce}
     drawings = {name: _cell_svg(cell) for name, cell in cells.items()}
     used = {edge.op for cell in cells.values() for edges in cell.nodes for edge in edges}
-    ops = [op for op in COLOURS if op in used]
+    ops = [op for op in COLOURS if op in used] + sorted(used - COLOURS.keys())
     inner = max(4.0 * LEGEND_PX, *(width for _, width, _ in drawings.values()))
     title = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", title)
     shown = title if len(title) <= inner / 11 else title[: int(inner / 11)] + "…"
@@ -89,7 +95,7 @@ def cells_svg(genotype: Genotype, *, title: str) -> str:
         swatch = f'<path d="M{x} {row:.1f}h{SWATCH_PX}" {_stroke(op)}/>'
         parts.append(f'<g class="legend">{swatch}{_label(op, x + SWATCH_PX + 14, row)}</g>')
     width, height = inner + 2 * MARGIN_PX, y + 20 * -(-len(ops) // columns) + MARGIN_PX
-    arrows = "".join(ARROW.format(op, COLOURS.get(op, GREY)) for op in (*ops, ""))
+    arrows = "".join(ARROW.format(op, _colour(op)) for op in (*ops, ""))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{SANS}" fill="{INK}"><title>{escape(title)}</title>'
@@ -240,9 +246,14 @@ def _node_svg(node: _Box, name: str, x: float) -> str:
     )
 
 
+def _colour(op: str) -> str:
+    """Of an operation, or of "" for a connection to the output."""
+    return COLOURS.get(op, INK) if op else GREY
+
+
 def _stroke(op: str) -> str:
     """The attributes of a path that stands for an operation, or for "" a connection to the output."""
-    line = f'fill="none" stroke="{COLOURS.get(op, GREY)}" marker-end="url(#to-{op})"'
+    line = f'fill="none" stroke="{_colour(op)}" marker-end="url(#to-{op})"'
     dash = ' stroke-dasharray="5 4" stroke-opacity="0.5"' if op == "none" else ""
     return f'{line} stroke-width="{1.8 if op else 1}"{dash}'
 
@@ -253,5 +264,5 @@ def _label(op: str, x: float, y: float) -> str:
     return (
         f'<rect x="{x - 4:.1f}" y="{y - LABEL_PX / 2:.1f}" width="{width + 8:.1f}" height="{LABEL_PX}" fill="#fff"/>'
         f'<text x="{x:.1f}" y="{y + 4:.1f}" textLength="{width:.1f}" font-family="{MONO}" font-size="11" '
-        f'fill="{COLOURS[op]}">{op}</text>'
+        f'fill="{_colour(op)}">{op}</text>'
     )

@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from nas.data.tensors import Normalise
+from nas.data.images import ImageSet
+from nas.data.tensors import Batchable, Denormalise, Normalise
 from nas.errors import InvalidInput
-from nas.model import build_network
-from nas.space import Candidate, Genotype
+from nas.model import Network, build_network, strip_auxiliary, without_auxiliary
+from nas.space import Candidate, Genotype, Shape
 
 GENOTYPE: Final = "genotype.json"
 WEIGHTS: Final = "weights.safetensors"
@@ -45,34 +46,55 @@ _FOREIGN = (
 
 
 class Classifier(nn.Module):
-    """A network with its normalisation: images as the data set holds them, uint8 [N, C, H, W] → logits [N, classes].
+    """A network with its normalisation: images as the data set holds them, uint8 [N, C, H, W] → outputs [N, outputs].
+
+    Outputs are logits, of classes or of labels; of a regression the targets themselves, in the units of the data.
 
     Attributes:
-        classes: names of the classes, in the order of the logits.
+        task: single_label, multi_label or regression.
+        classes: names of the classes, labels or targets, in the order of the outputs.
         image: (channels, height, width).
-        genotype: what the network was built from.
+        candidate: what the network was built from.
+        genotype: of it, if it is made of cells.
         metrics: metrics.json of the package.
     """
 
-    def __init__(self, normalise: Normalise, network: nn.Module) -> None:
+    def __init__(self, normalise: Normalise, network: nn.Module, denormalise: Denormalise | None = None) -> None:
         super().__init__()
         self.normalise = normalise
         self.network = network
+        self.denormalise = denormalise
+        self.task = "single_label"
         self.classes: tuple[str, ...] = ()
         self.image: tuple[int, int, int] = (0, 0, 0)
+        self.candidate: Candidate | None = None
         self.genotype: Genotype | None = None
         self.metrics: dict[str, Any] = {}
 
-    def forward(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+    def forward(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n outputs"]:
         """See the class."""
-        logits: Tensor = self.network(self.normalise(images))
-        return logits
+        outputs: Tensor = self.network(self.normalise(images))
+        return outputs if self.denormalise is None else self.denormalise(outputs)
 
 
-def empty_classifier(candidate: Candidate, *, channels: int, cells: int, in_channels: int, classes: int) -> Classifier:
-    """A classifier of that shape whose weights wait to be loaded."""
-    network = build_network(candidate, channels=channels, cells=cells, in_channels=in_channels, classes=classes)
-    return Classifier(Normalise(torch.zeros(in_channels), torch.ones(in_channels)), network).eval()
+def make_classifier(network: Network, data: ImageSet) -> Classifier:
+    """A trained network with the normalisation of its training split; the auxiliary head has done its work."""
+    train = Batchable.of(data, "train", torch.device("cpu"))
+    denormalise = Denormalise.of(train.labels) if data.task == "regression" else None
+    return Classifier(Normalise.of(train.images), strip_auxiliary(network), denormalise).eval()
+
+
+def empty_classifier(candidate: Candidate, *, task: str, in_channels: int, outputs: int) -> Classifier:
+    """A classifier of that candidate whose weights wait to be loaded."""
+    network = build_network(without_auxiliary(candidate), in_channels=in_channels, outputs=outputs)
+    denormalise = Denormalise(torch.zeros(outputs), torch.ones(outputs)) if task == "regression" else None
+    return Classifier(Normalise(torch.zeros(in_channels), torch.ones(in_channels)), network, denormalise).eval()
+
+
+def network_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The network's part of a classifier's state: what a transfer starts from."""
+    prefix = "network."
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def weights_to_bytes(classifier: Classifier) -> bytes:
@@ -87,7 +109,7 @@ def load_weights(classifier: Classifier, content: bytes) -> Classifier:
 
 
 def onnx_bytes(classifier: Classifier, image: tuple[int, int, int]) -> bytes:
-    """The classifier as an ONNX model: `images` uint8 [batch, C, H, W] → `logits` float32 [batch, classes]."""
+    """The classifier as an ONNX model: `images` uint8 [batch, C, H, W] → `logits` float32 [batch, outputs]."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     example = torch.zeros(2, *image, dtype=torch.uint8)
     with warnings.catch_warnings():  # the exporter's own deprecations are not ours to mend
@@ -129,14 +151,9 @@ def load_package(path: str | Path) -> Classifier:
             shape, metrics = json.loads(read(GENOTYPE)), json.loads(read(METRICS))
             image = tuple(int(side) for side in metrics["data"]["image"])
             classes = tuple(str(name) for name in metrics["data"]["classes"])
-            genotype = Genotype.from_json(shape["genotype"])
-            classifier = empty_classifier(
-                Candidate(genotype),
-                channels=int(shape["channels"]),
-                cells=int(shape["cells"]),
-                in_channels=image[0],
-                classes=len(classes),
-            )
+            candidate = _candidate(shape)
+            task = metrics["data"].get("task", "single_label")
+            classifier = empty_classifier(candidate, task=task, in_channels=image[0], outputs=len(classes))
             load_weights(classifier, read(WEIGHTS))
     except FileNotFoundError:
         raise
@@ -144,9 +161,19 @@ def load_package(path: str | Path) -> Classifier:
         raise InvalidInput("package", str(path), f"it has to be a model.zip of this service ({error})") from error
     classifier.classes = classes
     classifier.image = (image[0], image[1], image[2])
-    classifier.genotype = genotype
+    classifier.task = task
+    classifier.candidate = candidate
+    classifier.genotype = candidate.architecture if isinstance(candidate.architecture, Genotype) else None
     classifier.metrics = metrics
     return classifier
+
+
+def _candidate(shape: dict[str, Any]) -> Candidate:
+    """From genotype.json; a package of the first version has channels and cells where others have a candidate."""
+    if "candidate" in shape:
+        return Candidate.from_json(shape["candidate"])
+    frame = Shape(channels=shape["channels"], cells=shape["cells"])
+    return Candidate(Genotype.from_json(shape["genotype"]), frame)
 
 
 def _reader(archive: zipfile.ZipFile) -> Callable[[str], bytes]:

@@ -9,22 +9,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from jaxtyping import Float32
 
 from nas.data.images import ImageSet
 from nas.errors import Stopped, VerificationFailed
-from nas.model import cost_of
+from nas.model import cost_of, merge_weights
 from nas.result import package
 from nas.result.card import model_card
-from nas.result.cells import cells_svg
+from nas.result.picture import architecture_svg
+from nas.result.scores import NAMES, scores
 from nas.result.verdict import Scored, verdict
 from nas.result.verify import Verified, check
-from nas.space import Candidate, CellSpace, Genotype, to_text
+from nas.space import Candidate, Genotype, is_reduction, to_text
+from nas.spec import JobSpec
 from nas.train.loop import predict
-from nas.train.recipe import Recipe
+from nas.train.metrics import measure
+
+Outputs: TypeAlias = dict[int, Float32[npt.NDArray[np.float32], "images outputs"]]
+"""Number of a retraining → what its network says of the test images."""
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +76,7 @@ class About:
     strategy: str
     seed: int
     trials: int
+    plugins: tuple[str, ...] = ()
 
 
 def choose_winner(finalists: Sequence[Retrained]) -> str:
@@ -87,8 +95,7 @@ def make_report(
     references: Sequence[Retrained],
     data: ImageSet,
     *,
-    space: CellSpace,
-    recipe: Recipe,
+    spec: JobSpec,
     about: About,
     should_stop: Callable[[], bool],
 ) -> Report:
@@ -104,20 +111,23 @@ def make_report(
     winner = choose_winner(finalists)
     runs = [run for run in finalists if run.digest == winner]
     shipped = max(runs, key=lambda run: (run.validation_accuracy, -run.seed_index))
-    scores = {run.trial: _score(run, data, space) for run in (*runs, *controls, *references)}
+    outputs = {run.trial: _outputs(run, data) for run in (*runs, *controls, *references)}
     if should_stop():
         raise Stopped
     found = verdict(
-        _scored(runs, scores),
-        [_scored([run for run in controls if run.digest == digest], scores) for digest in _digests(controls)],
-        _scored(references, scores),
+        _scored(runs, outputs, data),
+        [_scored([run for run in controls if run.digest == digest], outputs, data) for digest in _digests(controls)],
+        _scored(references, outputs, data),
         seed=about.seed,
+        score=NAMES[data.task],
+        transfer=spec.transfer is not None,
     )
-    accuracy = float(scores[shipped.trial].mean())
-    files = _files(shipped, found, accuracy, data, space, recipe, about)
+    accuracy = float(_scored([shipped], outputs, data).scores.plain[0])
+    measured = measure(data.task, torch.from_numpy(outputs[shipped.trial]), torch.from_numpy(data.labels[data.test]))
+    files = _files(shipped, found, accuracy, measured, data, spec, about)
     content = package.zip_bytes(files)
-    found["shipped"] = {"trial": shipped.trial, "accuracy": accuracy} | asdict(
-        _verify_afresh(content, data, accuracy, should_stop)
+    found["shipped"] = {"trial": shipped.trial, "accuracy": accuracy, "metrics": measured} | asdict(
+        _verify_afresh(content, data, accuracy, about.plugins, should_stop)
     )
     return Report(found, content, winner)
 
@@ -126,59 +136,50 @@ def _digests(runs: Sequence[Retrained]) -> list[str]:
     return list(dict.fromkeys(run.digest for run in runs))
 
 
-def _score(run: Retrained, data: ImageSet, space: CellSpace) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which test images a retrained network classifies correctly: in float32 on the CPU, as the fresh process will."""
-    classifier = _classifier(run, data, space)
-    logits = predict(classifier, torch.from_numpy(data.images[data.test]))
-    return np.asarray(logits.argmax(dim=1).numpy() == data.labels[data.test])
+def _outputs(run: Retrained, data: ImageSet) -> Float32[npt.NDArray[np.float32], "images outputs"]:
+    """What a retrained network says of the test images: in float32 on the CPU, as the fresh process will."""
+    return np.asarray(predict(_classifier(run, data), torch.from_numpy(data.images[data.test])).numpy())
 
 
-def _classifier(run: Retrained, data: ImageSet, space: CellSpace) -> package.Classifier:
-    empty = package.empty_classifier(
-        run.candidate,
-        channels=space.channels,
-        cells=space.cells,
-        in_channels=data.shape[0],
-        classes=len(data.classes),
-    )
+def _classifier(run: Retrained, data: ImageSet) -> package.Classifier:
+    empty = package.empty_classifier(run.candidate, task=data.task, in_channels=data.shape[0], outputs=data.outputs)
     return package.load_weights(empty, run.weights)
 
 
-def _scored(runs: Sequence[Retrained], scores: dict[int, np.ndarray[Any, np.dtype[np.bool_]]]) -> Scored:
-    return Scored(runs[0].trial, runs[0].params, np.stack([scores[run.trial] for run in runs]))
+def _scored(runs: Sequence[Retrained], outputs: Outputs, data: ImageSet) -> Scored:
+    stacked = np.stack([outputs[run.trial] for run in runs])
+    return Scored(runs[0].trial, runs[0].params, scores(data.task, stacked, data.labels[data.test]), len(data.test))
 
 
 def _files(
     shipped: Retrained,
     found: dict[str, Any],
     accuracy: float,
+    measured: dict[str, float],
     data: ImageSet,
-    space: CellSpace,
-    recipe: Recipe,
+    spec: JobSpec,
     about: About,
 ) -> dict[str, bytes]:
-    genotype = shipped.candidate.architecture
-    if not isinstance(genotype, Genotype):
-        raise TypeError(f"a winner is a genotype, not {genotype}")
-    classifier = _classifier(shipped, data, space)
-    cost = cost_of(
-        shipped.candidate, channels=space.channels, cells=space.cells, image=data.shape, classes=len(data.classes)
-    )
-    shape = {
-        "genotype": genotype.to_json(),
-        "darts": to_text(genotype),
-        "channels": space.channels,
-        "cells": space.cells,
-    }
+    candidate = shipped.candidate
+    classifier = _classifier(shipped, data)
+    cost = cost_of(candidate, image=data.shape, outputs=data.outputs)
+    recipe = spec.recipe_for(candidate, data.shape, epochs=spec.final.epochs, images=len(data.train))
+    shape: dict[str, Any] = {"candidate": candidate.to_json()}
+    if isinstance(candidate.architecture, Genotype):
+        shape |= {"genotype": candidate.architecture.to_json(), "darts": to_text(candidate.architecture)}
+        shape |= {"channels": candidate.shape.channels, "cells": len(is_reduction(candidate.shape))}
     metrics = {
         "accuracy": accuracy,
+        "metrics": measured,
         "verdict": found,
         "params": cost.params,
         "macs": cost.macs,
         "recipe": recipe.to_json(),
+        "merge_weights": merge_weights(classifier.network),
         "data": {
             "name": about.dataset,
             "digest": data.digest,
+            "task": data.task,
             "image": list(data.shape),
             "value_range": [int(data.images.min()), int(data.images.max())],
             "classes": list(data.classes),
@@ -194,7 +195,7 @@ def _files(
         package.ONNX: package.onnx_bytes(classifier, data.shape),
         package.METRICS: _json(metrics),
         package.CARD: model_card(shape, metrics).encode(),
-        package.CELLS: cells_svg(genotype, title=f"{about.name or about.job_id}: {about.dataset}").encode(),
+        package.CELLS: architecture_svg(candidate, title=f"{about.name or about.job_id}: {about.dataset}").encode(),
     }
 
 
@@ -202,12 +203,14 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, indent=2).encode() + b"\n"
 
 
-def _verify_afresh(content: bytes, data: ImageSet, accuracy: float, should_stop: Callable[[], bool]) -> Verified:
+def _verify_afresh(
+    content: bytes, data: ImageSet, accuracy: float, plugins: Sequence[str], should_stop: Callable[[], bool]
+) -> Verified:
     with tempfile.TemporaryDirectory(prefix="nas-verify-") as folder:
         zipped, arrays = Path(folder) / "model.zip", Path(folder) / "data.npz"
         zipped.write_bytes(content)
-        arrays.write_bytes(data.to_bytes())
-        command = [sys.executable, "-m", "nas.result.verify", str(zipped), str(arrays)]
+        data.save(arrays)
+        command = [sys.executable, "-m", "nas.result.verify", str(zipped), str(arrays), *plugins]
         # A session of its own: Ctrl-C is for the worker, which then stops this process itself.
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

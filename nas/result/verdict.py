@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from nas.result.controls import WINDOW
+from nas.result.scores import Scores
 
 REPLICATES = 2000
 LEVELS = (2.5, 97.5)
@@ -27,29 +28,50 @@ class Scored:
     Attributes:
         trial: number of its first retraining, which names it.
         params: its parameters.
-        correct: whether each image was classified correctly, [seeds, images].
+        scores: of its retrainings.
+        images: of the test split.
     """
 
     trial: int
     params: int
-    correct: Bool[npt.NDArray[np.bool_], "seeds images"]
+    scores: Scores
+    images: int
 
     @property
     def accuracy(self) -> float:
-        """Mean over seeds and images."""
-        return float(self.correct.mean())
+        """Mean score over seeds; accuracy where classes are told apart."""
+        return float(self.scores.plain.mean())
+
+    @property
+    def seeds(self) -> int:
+        """How many retrainings there are."""
+        return len(self.scores.plain)
 
 
-def verdict(winner: Scored, controls: Sequence[Scored], reference: Scored, *, seed: int) -> dict[str, Any]:
+def verdict(
+    winner: Scored,
+    controls: Sequence[Scored],
+    reference: Scored,
+    *,
+    seed: int,
+    score: str = "accuracy",
+    transfer: bool = False,
+) -> dict[str, Any]:
     """Says whether the search beat random, by how much, and how sure that is.
 
+    Args:
+        winner, controls, reference: on the same test images.
+        seed: of the bootstrap.
+        score: what people call the task's score.
+        transfer: whether all but the reference are fine-tunings of one model.
+
     Returns:
-        `winner`, `controls`, `reference` as {mean, low, high, n} of test accuracy, n retrainings each; `difference`
+        `winner`, `controls`, `reference` as {mean, low, high, n} of the score on test, n retrainings each; `difference`
         (winner minus the mean control) and `reference_difference` as {mean, low, high}; `best_control`;
         `beats_random`, true if the whole interval of the difference is above zero; and `text`, all of it in words.
     """
     rng = np.random.default_rng(seed)
-    images = winner.correct.shape[1]
+    images = winner.images
     weights = _draw_images(images, rng)
     ours = _draw_seeds(winner, weights, rng)
     each = [_draw_seeds(control, weights, rng) for control in controls]
@@ -60,17 +82,18 @@ def verdict(winner: Scored, controls: Sequence[Scored], reference: Scored, *, se
         "winner": _interval(winner.accuracy, ours) | _size(winner),
         "controls": _interval(float(np.mean([control.accuracy for control in controls])), theirs)
         | {
-            "n": sum(len(control.correct) for control in controls),
+            "n": sum(control.seeds for control in controls),
             "networks": [_size(control) for control in controls],
         },
         "difference": _interval(winner.accuracy - float(np.mean([c.accuracy for c in controls])), ours - theirs),
         "best_control": _interval(controls[best].accuracy, each[best]) | _size(controls[best]),
         "reference": _interval(reference.accuracy, hand) | _size(reference),
         "reference_difference": _interval(winner.accuracy - reference.accuracy, ours - hand),
+        "score": score,
         "test_images": images,
     }
     found["beats_random"] = found["difference"]["low"] > 0
-    found["text"] = _text(found, winner, controls)
+    found["text"] = _text(found, winner, controls, score, transfer)
     return found
 
 
@@ -84,7 +107,7 @@ def _draw_images(images: int, rng: np.random.Generator) -> Float[npt.NDArray[np.
 def _draw_seeds(
     scored: Scored, weights: Float[npt.NDArray[np.float64], "replicates images"], rng: np.random.Generator
 ) -> Float[npt.NDArray[np.float64], " replicates"]:
-    return _draw(scored.correct.astype(np.float64) @ weights.T, rng)
+    return _draw(scored.scores.drawn(weights), rng)
 
 
 def _draw(
@@ -104,19 +127,22 @@ def _interval(mean: float, replicates: Float[npt.NDArray[np.float64], " replicat
 
 def _size(scored: Scored) -> dict[str, Any]:
     return {
-        "n": len(scored.correct),
+        "n": scored.seeds,
         "trial": scored.trial,
         "params": scored.params,
-        "accuracies": [float(seed.mean()) for seed in scored.correct],
+        "accuracies": [float(found) for found in scored.scores.plain],
     }
 
 
-def _text(found: dict[str, Any], winner: Scored, controls: Sequence[Scored]) -> str:
-    difference, seeds = found["difference"], len(winner.correct)
-    figures = (
-        f"{_percent(found['winner'])} against {_percent(found['controls'])} of "
-        f"{_count(len(controls), 'random network')} of the same space and about the same size, retrained alike"
+def _text(found: dict[str, Any], winner: Scored, controls: Sequence[Scored], score: str, transfer: bool) -> str:
+    difference, seeds = found["difference"], winner.seeds
+    noun = "" if score == "accuracy" else f" of {score}"
+    opponents = (
+        f"{_count(len(controls), 'random fine-tuning')} of the same model"
+        if transfer
+        else f"{_count(len(controls), 'random network')} of the same space and about the same size, retrained alike"
     )
+    figures = f"{_percent(found['winner'])}{noun} against {_percent(found['controls'])} of {opponents}"
     by = f"{abs(difference['mean']) * 100:.2f} points, 95 % interval {_points(difference)}"
     if difference["low"] > 0:
         first = f"The search beat random on the test split: {figures}; better by {by}."

@@ -1,6 +1,6 @@
 """Run in a fresh process: does the exported model score what was reported?
 
-    python -m nas.result.verify model.zip data.npz
+    python -m nas.result.verify model.zip data.npz [plugin module …]
 
 Loads the package as its user would, scores the test split, runs the ONNX file with ONNX Runtime on the same images,
 and prints one line of JSON.
@@ -21,6 +21,7 @@ import nas
 from nas.data.images import ImageSet
 from nas.errors import VerificationFailed
 from nas.result.package import ONNX
+from nas.result.scores import scores
 from nas.train.loop import EVALUATION_BATCH, predict
 
 ONNX_TOLERANCE: Final = 1e-4
@@ -31,9 +32,10 @@ class Verified:
     """What the fresh process found.
 
     Attributes:
-        accuracy: on the test split, by torch.
-        onnx_accuracy: on the test split, by ONNX Runtime.
-        onnx_difference: largest difference of a logit between ONNX Runtime and torch.
+        accuracy: the task's score on the test split, by torch.
+        onnx_accuracy: the same by ONNX Runtime.
+        onnx_difference: largest difference of an output between ONNX Runtime and torch, as a share of the largest
+            output where that is above 1.
     """
 
     accuracy: float
@@ -55,9 +57,9 @@ def verify(package: Path, data: ImageSet) -> Verified:
         ]
     )
     return Verified(
-        accuracy=float((ours.argmax(axis=1) == labels).mean()),
-        onnx_accuracy=float((theirs.argmax(axis=1) == labels).mean()),
-        onnx_difference=float(np.abs(ours - theirs).max()),
+        accuracy=float(scores(data.task, ours[np.newaxis], labels).plain[0]),
+        onnx_accuracy=float(scores(data.task, theirs[np.newaxis], labels).plain[0]),
+        onnx_difference=float(np.abs(ours - theirs).max() / max(1.0, np.abs(ours).max())),
     )
 
 
@@ -69,14 +71,15 @@ def check(found: Verified, reported: float) -> None:
         )
     if not found.onnx_difference <= ONNX_TOLERANCE:
         raise VerificationFailed(
-            f"ONNX Runtime's logits differ from torch's by {found.onnx_difference:.2e}, more than {ONNX_TOLERANCE:.0e}"
+            f"ONNX Runtime's outputs differ from torch's by {found.onnx_difference:.2e}, more than {ONNX_TOLERANCE:.0e}"
         )
 
 
 def main() -> None:
     """See the module."""
-    package, data = map(Path, sys.argv[1:])
-    sys.stdout.write(json.dumps(asdict(verify(package, ImageSet.from_bytes(data.read_bytes())))) + "\n")
+    package, data, *plugins = sys.argv[1:]
+    nas.use(*plugins)
+    sys.stdout.write(json.dumps(asdict(verify(Path(package), ImageSet.load(Path(data))))) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,23 @@
 """What one epoch of training showed. No torch: the store records it too."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """Losses are mean cross entropies, in training with label smoothing; accuracy is a share; `epoch` counts from 1."""
+    """One epoch, of the network that validation saw: the averaged one where weights are averaged.
+
+    Attributes:
+        epoch: counts from 1.
+        train_loss: mean over the steps of the loss that is minimised, without penalties and the auxiliary head's.
+        validation_loss: mean over the images, without label smoothing and class weights.
+        validation_accuracy: the score of the task (nas.train.tasks.SCORE): accuracy; of several labels mean average
+            precision; of a regression R², which can be below 0. The name is that of the first task there was.
+        lr: learning rate of the last step.
+        seconds: that it took, with its validation.
+        metrics: everything measured on the validation split (nas.train.tasks.METRICS).
+    """
 
     epoch: int
     train_loss: float
@@ -13,3 +25,4 @@ class EpochResult:
     validation_accuracy: float
     lr: float
     seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)

@@ -2,20 +2,28 @@
 
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
-from nas.data.tensors import Batchable, Normalise, random_shift
+from nas.data.augment import augment
+from nas.data.tensors import Batchable, Normalise
 from nas.errors import Diverged, Stopped
+from nas.model.base import Network
 from nas.seeds import derive
+from nas.train.averaging import refit_batch_norms
 from nas.train.checkpoint import Checkpoint
 from nas.train.epoch import EpochResult
+from nas.train.losses import Objective, penalty
+from nas.train.metrics import measure
+from nas.train.optimizers import build_optimizer, freezing, set_lr, weight_names
+from nas.train.precision import autocast, scaler
 from nas.train.recipe import Recipe
+from nas.train.schedules import learning_rate
+from nas.train.state import State
+from nas.train.tasks import SCORE
 
 EVALUATION_BATCH = 512
 
@@ -34,98 +42,144 @@ def fit(
     on_epoch: OnEpoch,
     should_stop: Callable[[], bool],
     resume: Checkpoint | None = None,
+    task: str = "single_label",
+    kept: frozenset[str] = frozenset(),
+    frozen: frozenset[str] = frozenset(),
 ) -> None:
     """Trains the network in place, on the device of the data, with a validation after every epoch.
 
+    What is validated is what the network is left with: the averaged weights where the recipe averages, and with early
+    stopping those of the best epoch (see State). Validation changes nothing of the training.
+
     The same arguments give the same numbers on one machine with one thread, also when the training was interrupted
-    and resumed. Validation leaves the network as it was (no gradients, no batch-norm statistics).
+    and resumed, and whatever else is random in the process.
 
     Args:
-        network: normalised images [N, C, H, W] → logits [N, classes].
-        train, validation: the splits, on the training device.
+        network: normalised images [N, C, H, W] → outputs [N, K]: logits, or standardised targets of a regression.
+        train, validation: the splits, on the training device. Images that make no whole batch wait for the next epoch.
         recipe: how to train.
-        seed: of the order and the augmentation of the training images.
+        seed: of the order of the training images, their augmentation, and what is random in the network.
         on_epoch: called after every epoch; training ends early when it answers False.
-        should_stop: asked before every step.
+        should_stop: asked before every batch.
         resume: a checkpoint of the same training to go on from.
+        task: what the labels are, see nas.train.tasks.
+        kept: names of parameters that were taken over from another network, which learn at kept_lr × lr.
+        frozen: names of parameters that stay as they are; the statistics of their batch norms stay too.
 
     Raises:
         Diverged: the loss is not finite.
+        InvalidInput: the recipe's loss is none for the task, its precision none for the device, or it freezes all.
         Stopped: `should_stop` said so; what the current epoch had done is lost.
     """
     device = train.labels.device
     normalise = Normalise.of(train.images).to(device)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
-    optimizer = optim.SGD(_groups(network, recipe), lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
+    outputs = predict(nn.Sequential(normalise, network), train.images[:1]).shape[1]
+    objective = Objective.of(recipe, task, train.labels, outputs)
+    targets = objective.targets(train.labels)
+    optimizer = build_optimizer(network, recipe, kept=kept, frozen=frozen)
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    decaying = weight_names(network) - frozen
+    weights = [parameter for name, parameter in network.named_parameters() if name in decaying]
+    state = State.begin(network, optimizer, scaler(recipe.precision, device), recipe)
     if resume is not None:
-        resume.restore(network, optimizer)
+        state.resume(resume)
 
-    steps_an_epoch = max(1, len(train) // recipe.batch_size)
-    for epoch in range(resume.epoch if resume else 0, recipe.epochs):
-        began = time.perf_counter()
-        generator = torch.Generator().manual_seed(derive(seed, "epoch", epoch))
-        order = torch.randperm(len(train), generator=generator).to(device)
-        total = torch.zeros((), device=device)
-        network.train()
-        for index in range(steps_an_epoch):
-            if should_stop():
-                raise Stopped
-            lr = _set_lr(
-                optimizer, recipe.learning_rate(epoch * steps_an_epoch + index, recipe.epochs * steps_an_epoch)
-            )
-            batch = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
-            images = random_shift(normalise(train.images[batch]), recipe.shift, generator)
-            with _autocast(device):
-                logits = network(images.contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(logits.float(), train.labels[batch], label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
-            optimizer.step()
-            total += loss.detach()
+    pixels = train.images.shape[2] * train.images.shape[3]
+    batches = max(1, len(train) // recipe.batch_size)
+    steps_an_epoch = math.ceil(batches / recipe.accumulate)
+    with freezing(network, frozen) as still, torch.random.fork_rng([device] if device.type == "cuda" else []):
+        while state.epoch < recipe.epochs and not state.stopped_early:
+            began = time.perf_counter()
+            # Dropout draws from torch's own generator, all else from one that gives the same on every device.
+            torch.manual_seed(derive(seed, "network", state.epoch))
+            generator = torch.Generator().manual_seed(derive(seed, "epoch", state.epoch))
+            order = torch.randperm(len(train), generator=generator).to(device)
+            total = torch.zeros((), device=device)
+            _train_mode(network, still, progress=state.epoch / recipe.epochs)
+            for step in range(steps_an_epoch):
+                done = state.epoch * steps_an_epoch + step
+                lr = set_lr(optimizer, learning_rate(recipe, done, steps_an_epoch, state.watch.reductions))
+                optimizer.zero_grad()
+                together = range(step * recipe.accumulate, min(batches, (step + 1) * recipe.accumulate))
+                for index in together:
+                    if should_stop():
+                        raise Stopped
+                    batch = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
+                    images = normalise(train.images[batch])
+                    images, aims = augment(images, targets[batch], recipe, generator, outputs=outputs)
+                    with autocast(recipe.precision, device, pixels=pixels):
+                        heads = _forward(network, images.contiguous(memory_format=torch.channels_last))
+                    losses = [share * objective.training(logits.float(), aims).mean() for share, logits in heads]
+                    minimised = sum(losses[1:], losses[0]) + penalty(weights, recipe.l1, recipe.l2)
+                    state.scaler.scale(minimised / len(together)).backward()  # type: ignore[no-untyped-call]
+                    total += losses[0].detach()
+                _step(state, trained, weights)
+            state.after_steps()
 
-        train_loss = total.item() / steps_an_epoch
-        with _autocast(device):
-            validation_loss, accuracy = evaluate(network, normalise, validation)
-        # The last step may be the one that broke the network, and only validation sees that.
-        for shown in (train_loss, validation_loss):
-            if not math.isfinite(shown):
-                raise Diverged(epoch + 1, shown)
-        seconds = time.perf_counter() - began
-        result = EpochResult(epoch + 1, train_loss, validation_loss, accuracy, lr, seconds)
-        if not on_epoch(result, lambda done=epoch + 1: Checkpoint.take(done, network, optimizer)):  # type: ignore[misc]
-            return
+            with state.result(), autocast(recipe.precision, device, pixels=pixels):
+                if state.averaging_epochs:
+                    seen = torch.split(order[: batches * recipe.batch_size], recipe.batch_size)
+                    refit_batch_norms(network, (normalise(train.images[batch]) for batch in seen), still)
+                validation_loss, metrics = evaluate(network, normalise, validation, objective)
+            train_loss = total.item() / batches
+            # The last step may be the one that broke the network, and only validation sees that.
+            for shown in (train_loss, validation_loss):
+                if not math.isfinite(shown):
+                    raise Diverged(state.epoch + 1, shown)
+            score = metrics[SCORE[task]]
+            state.after_epoch(score)
+            seconds = time.perf_counter() - began
+            result = EpochResult(state.epoch, train_loss, validation_loss, score, lr, seconds, metrics)
+            if not on_epoch(result, state.checkpoint):
+                break
+    state.end()
 
 
-def evaluate(network: nn.Module, normalise: Normalise, data: Batchable) -> tuple[float, float]:
-    """(mean cross entropy, accuracy) of the network, which is left in evaluation mode."""
-    logits = predict(nn.Sequential(normalise, network), data.images)
-    accuracy = (logits.argmax(dim=1) == data.labels).double().mean().item()
-    return F.cross_entropy(logits, data.labels).item(), accuracy
+def evaluate(
+    network: nn.Module, normalise: Normalise, data: Batchable, objective: Objective
+) -> tuple[float, dict[str, float]]:
+    """(mean loss, metrics) of the network, which is left in evaluation mode."""
+    found = predict(nn.Sequential(normalise, network), data.images)
+    loss = objective.validation(found, objective.targets(data.labels)).mean().item()
+    return loss, measure(objective.task, objective.in_units(found), data.labels)
 
 
 @torch.no_grad()
-def predict(network: nn.Module, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
-    """Logits in float32 for images as the data set holds them; the network is left in evaluation mode."""
+def predict(network: nn.Module, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+    """Outputs in float32 for images as the data set holds them; the network is left in evaluation mode."""
     network.eval()
     return torch.cat([network(batch).float() for batch in torch.split(images, EVALUATION_BATCH)])
 
 
-def _groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels only: it would pull batch norm's scales and all biases for nothing."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _train_mode(network: nn.Module, still: Sequence[nn.Module], *, progress: float) -> None:
+    network.train()
+    for norm in still:
+        norm.eval()
+    if isinstance(network, Network):
+        network.set_progress(progress)
 
 
-def _set_lr(optimizer: optim.Optimizer, lr: float) -> float:
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    return lr
+def _forward(network: nn.Module, images: Float[Tensor, "n c h w"]) -> list[tuple[float, Float[Tensor, "n k"]]]:
+    """The outputs, and those of an auxiliary head, each with its share in the loss (Szegedy et al. 2015, section 5)."""
+    if isinstance(network, Network) and network.auxiliary > 0:
+        outputs, auxiliary = network.both(images)
+        return [(1.0, outputs), (network.auxiliary, auxiliary)]
+    return [(1.0, network(images))]
 
 
-def _autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 on CUDA, where it is what the matrix units are for; float32 on a CPU."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+def _step(state: State, trained: Sequence[nn.Parameter], weights: Sequence[nn.Parameter]) -> None:
+    """One step of the optimizer: gradients are clipped by value, then by norm, and after the step the weights."""
+    recipe = state.recipe
+    state.scaler.unscale_(state.optimizer)
+    if recipe.clip_value is not None:
+        nn.utils.clip_grad_value_(trained, recipe.clip_value)
+    if recipe.clip_norm is not None:
+        nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    if recipe.weight_clip is not None:
+        with torch.no_grad():
+            for weight in weights:
+                weight.clamp_(-recipe.weight_clip, recipe.weight_clip)
+    state.after_step()

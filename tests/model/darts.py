@@ -1,7 +1,7 @@
 """The evaluation network of Liu et al. 2019 once more, in the plainest way and sharing nothing with nas.model.
 
-Follows cnn/operations.py and cnn/model.py of quark0/darts, NetworkCIFAR without its auxiliary head and drop path. One
-thing is added, which that code cannot do: FactorizedReduce takes images of odd height or width.
+Follows cnn/operations.py and cnn/model.py of quark0/darts: NetworkCIFAR and NetworkImageNet with their auxiliary heads,
+without drop path. One thing is added, which that code cannot do: FactorizedReduce takes images of odd height or width.
 """
 
 import torch
@@ -134,12 +134,56 @@ class DartsCell(nn.Module):
         return torch.cat([states[index] for index in self.cell.concat], dim=1)
 
 
-class DartsNetwork(nn.Module):
-    def __init__(self, genotype: Genotype, c: int, layers: int, in_channels: int, classes: int) -> None:
+class AuxiliaryHead(nn.Module):
+    """For maps of 8×8 pixels (stride 3) or 7×7 (stride 2, ImageNet: without the second batch norm)."""
+
+    def __init__(self, c: int, classes: int, stride: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(in_channels, 3 * c, 3, padding=1, bias=False), nn.BatchNorm2d(3 * c))
+        self.pool = nn.AvgPool2d(5, stride=stride, padding=0, count_include_pad=False)
+        self.conv_1 = nn.Conv2d(c, 128, 1, bias=False)
+        self.bn_1 = nn.BatchNorm2d(128)
+        self.conv_2 = nn.Conv2d(128, 768, 2, bias=False)
+        self.bn_2 = nn.BatchNorm2d(768) if stride == 3 else None
+        self.classifier = nn.Linear(768, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv_2(torch.relu(self.bn_1(self.conv_1(self.pool(torch.relu(x))))))
+        x = torch.relu(x if self.bn_2 is None else self.bn_2(x))
+        result: Tensor = self.classifier(x.view(x.size(0), -1))
+        return result
+
+
+class DartsNetwork(nn.Module):
+    """NetworkCIFAR, or NetworkImageNet with `imagenet`."""
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        c: int,
+        layers: int,
+        in_channels: int,
+        classes: int,
+        auxiliary: bool = False,
+        imagenet: bool = False,
+    ) -> None:
+        super().__init__()
+        self.imagenet = imagenet
+        if imagenet:
+            self.stem0 = nn.Sequential(
+                nn.Conv2d(in_channels, c // 2, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(c // 2),
+                nn.ReLU(),
+                nn.Conv2d(c // 2, c, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(c),
+            )
+            self.stem1 = nn.Sequential(
+                nn.ReLU(), nn.Conv2d(c, c, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(c)
+            )
+        else:
+            self.stem = nn.Sequential(nn.Conv2d(in_channels, 3 * c, 3, padding=1, bias=False), nn.BatchNorm2d(3 * c))
         self.cells = nn.ModuleList()
-        c_prev_prev, c_prev, c_curr, reduction_prev = 3 * c, 3 * c, c, False
+        c_stem = c if imagenet else 3 * c
+        c_prev_prev, c_prev, c_curr, reduction_prev = c_stem, c_stem, c, imagenet
         for i in range(layers):
             reduction = i in (layers // 3, 2 * layers // 3)
             if reduction:
@@ -147,12 +191,25 @@ class DartsNetwork(nn.Module):
             cell = genotype.reduce if reduction else genotype.normal
             self.cells.append(DartsCell(cell, c_prev_prev, c_prev, c_curr, reduction, reduction_prev))
             c_prev_prev, c_prev, reduction_prev = c_prev, len(cell.concat) * c_curr, reduction
+            if i == 2 * layers // 3:
+                c_to_auxiliary = c_prev
         self.global_pooling = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(c_prev, classes)
+        self.auxiliary_head = AuxiliaryHead(c_to_auxiliary, classes, 2 if imagenet else 3) if auxiliary else None
 
     def forward(self, x: Tensor) -> Tensor:
-        s0 = s1 = self.stem(x)
-        for cell in self.cells:
+        return self.both(x)[0]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        logits_aux = None
+        if self.imagenet:
+            s0 = self.stem0(x)
+            s1 = self.stem1(s0)
+        else:
+            s0 = s1 = self.stem(x)
+        for i, cell in enumerate(self.cells):
             s0, s1 = s1, cell(s0, s1)
+            if i == 2 * len(self.cells) // 3 and self.auxiliary_head is not None:
+                logits_aux = self.auxiliary_head(s1)
         logits: Tensor = self.classifier(self.global_pooling(s1).flatten(1))
-        return logits
+        return logits, logits_aux

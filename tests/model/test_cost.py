@@ -1,59 +1,121 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
+from torch import Tensor, nn
 
-from nas.model import build_network, cost_of, count_params, params_of
-from nas.space import Candidate, CellSpace, ResidualNet, known
-from nas.space.known import KNOWN
+from nas import plugins
+from nas.model import Cost, build_network, cost_of, count_params, params_of, strip_auxiliary
+from nas.space import Candidate, Cell, CellSpace, Edge, Genotype, LayerSpace, ResidualNet, Shape, known
 from nas.space.operations import OPERATIONS
 
-SPACE = CellSpace(tuple(OPERATIONS), nodes=4, channels=4, cells=4)
+SHAPE = Shape(channels=4, cells=4)
+CELLS = CellSpace(tuple(OPERATIONS), nodes=4, shape=SHAPE)
+LAYERS = LayerSpace(narrowest=4, widest=16, most=5, shape=Shape(skeleton="residual"))
 CANDIDATES = {
-    **{f"random {seed}": SPACE.sample(np.random.default_rng(seed)) for seed in range(6)},
-    **{name: Candidate(known(name)) for name in KNOWN},
+    **{f"cells {seed}": CELLS.sample(np.random.default_rng(seed)) for seed in range(4)},
+    **{f"layers {seed}": LAYERS.sample(np.random.default_rng(seed)) for seed in range(4)},
+    **{name: Candidate(known(name), SHAPE) for name in ("DARTS_V2", "NASNet", "AmoebaNet")},
+    "concat": Candidate(known("DARTS_V1"), Shape(channels=4, cells=4, merge="concat", stem="imagenet", norm="none")),
     "residual": Candidate(ResidualNet(width=6, blocks=2)),
 }
 
 
-@pytest.mark.parametrize("image", [(1, 8, 8), (3, 11, 9)], ids=str)
-@pytest.mark.parametrize("candidate", CANDIDATES.values(), ids=CANDIDATES.keys())
-def test_the_cost_is_what_torch_counts(candidate: Candidate, image: tuple[int, int, int]) -> None:
-    cost = cost_of(candidate, channels=4, cells=4, image=image, classes=7)
-    network = build_network(candidate, channels=4, cells=4, in_channels=image[0], classes=7).eval()
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        network(torch.zeros(1, *image))
-    assert cost.macs * 2 == counter.get_total_flops()
-    assert cost.params == count_params(network) == sum(p.numel() for p in network.parameters())
-    assert cost.params == params_of(candidate, channels=4, cells=4, in_channels=image[0], classes=7)
+def plainly_counted(network: nn.Module, image: tuple[int, int, int]) -> int:
+    """Multiply-accumulates: for each value that a convolution or a linear layer gives, the weights it is made with."""
+    total = 0
+
+    def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(module.weight, Tensor)
+        total += output.numel() * module.weight[0].numel()
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, *image))
+    return total
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_the_cost_is_that_of_the_real_network(name: str) -> None:
+    candidate, image = CANDIDATES[name], (2, 11, 8)
+    found = cost_of(candidate, image=image, outputs=7)
+    network = build_network(candidate, in_channels=image[0], outputs=7)
+    assert found == Cost(sum(p.numel() for p in network.parameters()), plainly_counted(network, image))
+    assert found.params == count_params(network) == params_of(candidate, in_channels=image[0], outputs=7)
 
 
 def test_work_grows_with_the_image_and_size_does_not() -> None:
-    small, large = (
-        cost_of(CANDIDATES["DARTS_V2"], channels=4, cells=4, image=(3, side, side), classes=7) for side in (8, 32)
-    )
+    small, large = (cost_of(CANDIDATES["DARTS_V2"], image=(3, side, side), outputs=7) for side in (8, 32))
     assert small.params == large.params
     linear = 4 * 16 * 7  # four output nodes of 4 × 2 × 2 channels into the classifier, once whatever the image
     assert (large.macs - linear) == 16 * (small.macs - linear)
 
 
-def test_frozen_parameters_do_not_count() -> None:
-    network = build_network(CANDIDATES["DARTS_V2"], channels=4, cells=4, in_channels=1, classes=7)
+def test_the_auxiliary_head_does_not_count_in_a_candidate() -> None:
+    genotype, image = known("DARTS_V2"), (3, 16, 16)
+    candidate = Candidate(genotype, Shape(channels=4, cells=4, auxiliary=0.4))
+    plain = cost_of(Candidate(genotype, SHAPE), image=image, outputs=7)
+    network = build_network(candidate, in_channels=3, outputs=7)
+    assert count_params(network) > plain.params
+    assert count_params(strip_auxiliary(network)) == plain.params
+    assert cost_of(candidate, image=image, outputs=7) == plain
+    assert params_of(candidate, in_channels=3, outputs=7) == plain.params
+
+
+def test_frozen_parameters_do_not_count_in_a_network() -> None:
+    network = build_network(CANDIDATES["DARTS_V2"], in_channels=1, outputs=7)
     before = count_params(network)
     network.classifier.requires_grad_(False)
     assert count_params(network) == before - (4 * 16 * 7 + 7)
 
 
+class ByFunctions(nn.Module):
+    """A user's operation that has no modules of torch's: a 3×3 convolution, then a matrix over the channels."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(channels, channels, 3, 3))
+        self.matrix = nn.Parameter(torch.randn(channels, channels))
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("nchw,cd->ndhw", F.conv2d(x, self.kernel, None, self.stride, 1), self.matrix)
+
+
+def test_a_users_operation_counts_whatever_it_is_written_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "operations", lambda: {"my_op": plugins.Plugin("a test", lambda: ByFunctions)})
+
+    def found(name: str) -> Cost:
+        cell = Cell(((Edge(name, 0), Edge("max_pool_3x3", 1)),), (2,))
+        return cost_of(Candidate(Genotype(cell, cell), Shape(channels=4, cells=1)), image=(3, 8, 8), outputs=5)
+
+    own, without = found("my_op"), found("none")
+    weights = 8 * 8 * 9 + 8 * 8  # in the one cell, a reduction: 8 channels on 4×4 pixels
+    assert (own.params - without.params, own.macs - without.macs) == (weights, weights * 16)
+    assert own.exact
+
+
 def test_a_cost_is_known_without_drawing_random_numbers() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    cost_of(CANDIDATES["NASNet"], channels=4, cells=4, image=(3, 8, 8), classes=7)
+    cost_of(CANDIDATES["NASNet"], image=(3, 8, 8), outputs=7)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_largest_network_of_the_paper_is_counted_without_being_built() -> None:
-    # Liu et al. 2019, table 2: 4.7 million parameters, 574 million multiply-adds on ImageNet, with another stem.
-    cost = cost_of(CANDIDATES["DARTS_V2"], channels=4_000, cells=20, image=(3, 224, 224), classes=1_000)
-    assert cost.params > 10**10  # 40 gigabytes, if they were allocated
-    assert cost.macs > 10**12
+def test_the_largest_network_is_counted_without_being_built() -> None:
+    candidate = Candidate(known("DARTS_V2"), Shape(channels=256, cells=12))
+    found = cost_of(candidate, image=(3, 2048, 2048), outputs=1_000)
+    assert found.params > 7 * 10**7
+    assert found.macs > 10**12  # minutes, if they were done
+
+
+def test_maps_of_a_single_pixel_are_counted_too() -> None:
+    """Batch norm in training would refuse a single image of them."""
+    candidate, image = CANDIDATES["DARTS_V2"], (3, 4, 4)
+    network = build_network(candidate, in_channels=3, outputs=7)
+    assert cost_of(candidate, image=image, outputs=7).macs == plainly_counted(network, image)

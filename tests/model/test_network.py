@@ -1,163 +1,202 @@
+import hashlib
 import random
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.model import CellNetwork, ResidualNetwork, build_network, count_params, params_of
-from nas.space import Candidate, Cell, CellSpace, Edge, Genotype, ResidualNet, known, reduction_cells, smallest_input
-from nas.space.known import KNOWN
-from nas.space.operations import DEFAULT_OPERATIONS, OPERATIONS
-from tests.model.darts import DartsNetwork
+from nas.model import CellNetwork, ResidualNetwork, build_network, strip_auxiliary, without_auxiliary
+from nas.space import Candidate, Cell, Edge, Genotype, ResidualNet, Shape, is_reduction, known, smallest_input
+from nas.space.operations import DARTS_OPERATIONS, OPERATIONS
+from tests.model.plain import cell_network, layout, shaken
 from tests.space.isomorphism import random_cell
 
-SIZES = [(8, 8), (9, 11), (32, 32)]
+SIZES = [(1, 1), (5, 9), (16, 16)]
+GENOTYPES = {"DARTS_V2": known("DARTS_V2")} | {
+    f"random {seed}": Genotype(
+        random_cell(random.Random(seed), nodes=4), random_cell(random.Random(-seed), nodes=4, first_output=2)
+    )
+    for seed in (1, 2)
+}
+SHAPES = [
+    Shape(channels=4, cells=5),
+    Shape(channels=4, cells=3, merge="concat"),
+    Shape(channels=4, cells=3, merge="weighted"),
+    Shape(channels=3, cells=4, merge="concat", norm="none", activation="gelu"),
+    Shape(channels=4, cells=5, skeleton="residual"),
+    Shape(channels=3, cells=5, skeleton="residual", downsample="conv", norm="group", activation="silu"),
+    Shape(channels=4, cells=4, skeleton="residual", downsample="max_pool", merge="weighted", activation="elu"),
+    Shape(channels=4, cells=4, stem="imagenet", downsample="avg_pool", norm="none", auxiliary=0.4),
+    Shape(channels=5, cells=3, stem="imagenet", norm="batch_fixed", auxiliary=0.4, activation="hardswish"),
+    Shape(channels=1, cells=3, stem="imagenet", activation="leaky_relu"),
+    Shape(channels=3, cells=6, auxiliary=0.4, norm="group", dropout=0.5, drop_path=0.5),
+    Shape(channels=2, cells=3, tail=2, auxiliary=0.4),
+    Shape(channels=2, cells=6, tail=-2, auxiliary=0.4, norm="none"),
+    Shape(channels=2, cells=3, tail=-9, skeleton="residual"),
+]
 
 
-def with_weights(network: nn.Module) -> list[nn.Module]:
-    return [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d | nn.Linear)]
+def named(shape: Shape) -> str:
+    return "-".join(f"{value}" for value in shape.model_dump(exclude_defaults=True).values())
 
 
-def pair_of(genotype: Genotype, *, channels: int, cells: int, in_channels: int) -> tuple[CellNetwork, DartsNetwork]:
-    """Our network and the independent one with the same weights, which let what they see come through to the end.
-
-    Both keep their layers in one order, which is the mapping: the stem's convolution and batch norm; then for each
-    cell the preprocessing of its first input (`pre0`, there `preprocess0`), of its second (`pre1`, `preprocess1`), and
-    the operations node after node and edge after edge (`nodes`, there the flat list `ops`), each from its first
-    convolution to its last batch norm (in FactorizedReduce `even` is `conv_1`, `odd` is `conv_2`); the classifier.
-    """
-    ours = CellNetwork(genotype, channels=channels, cells=cells, in_channels=in_channels, classes=10)
-    theirs = DartsNetwork(genotype, channels, cells, in_channels, 10)
-    generator = torch.Generator().manual_seed(0)
-    for one, other in zip(with_weights(ours), with_weights(theirs), strict=True):
-        state = {name: tensor.clone() for name, tensor in one.state_dict().items()}
-        if isinstance(one, nn.BatchNorm2d):  # its defaults, 0 and 1, would hide mistakes
-            for name in ("weight", "bias", "running_mean", "running_var"):
-                state[name].uniform_(0.5, 1.5, generator=generator)
-            state["bias"] -= 1
-            state["running_mean"] -= 1
-        else:  # torch's own initialisation lets so little through that all images look alike after five cells
-            state["weight"].normal_(0, (2 / state["weight"][0].numel()) ** 0.5, generator=generator)
-        one.load_state_dict(state)
-        other.load_state_dict(state)
-    return ours, theirs
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("in_channels", [1, 3])
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("name", KNOWN)
-def test_a_published_network_computes_what_the_darts_code_does(
-    name: str, size: tuple[int, int], in_channels: int
-) -> None:
-    ours, theirs = pair_of(known(name), channels=4, cells=5, in_channels=in_channels)
-    images = torch.randn(2, in_channels, *size, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        expected = theirs.eval()(images)
-        torch.testing.assert_close(ours.eval()(images), expected, rtol=1e-5, atol=1e-5)
-        exact = theirs.double()(images.double())
-        torch.testing.assert_close(ours.double()(images.double()), exact, rtol=1e-10, atol=1e-10)
-    assert (exact[0] - exact[1]).abs().mean() > 0.1  # the images are told apart, so that something was compared
+def images_of(count: int, channels: int, size: tuple[int, int]) -> Tensor:
+    return torch.randn(count, channels, *size, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("size", SIZES[:2], ids=str)
-@pytest.mark.parametrize("name", KNOWN)
-def test_a_published_network_learns_what_the_darts_code_does(name: str, size: tuple[int, int]) -> None:
-    ours, theirs = pair_of(known(name), channels=4, cells=3, in_channels=1)
-    images = torch.randn(16, 1, *size, generator=torch.Generator().manual_seed(1))
-    # In double precision, for the error bound, and because torch's strided 1×1 convolutions corrupt the heap in single.
-    theirs.double().train()(images.double()).square().sum().backward()
-    ours.train()(images).square().sum().backward()
-    for one, other in zip(with_weights(ours), with_weights(theirs), strict=True):
-        for mine, expected in zip(one.parameters(), other.parameters(), strict=True):
-            if expected.grad is None:  # a node that nobody uses
-                assert mine.grad is None
-                continue
-            assert mine.grad is not None
-            error = (mine.grad.double() - expected.grad).abs().max()
-            assert error < 1e-4 * expected.grad.abs().max()
-        for measured, counted in zip(one.buffers(), other.buffers(), strict=True):
-            torch.testing.assert_close(measured, counted, rtol=1e-4, atol=1e-4, check_dtype=False)
-
-
-def test_random_genotypes_compute_what_the_darts_code_does() -> None:
-    rng = random.Random(0)
-    for _ in range(12):
-        genotype = Genotype(random_cell(rng, nodes=rng.randint(1, 5)), random_cell(rng, nodes=3, first_output=2))
-        ours, theirs = pair_of(genotype, channels=3, cells=rng.randint(1, 6), in_channels=2)
-        images = torch.randn(2, 2, 10, 7, dtype=torch.double, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("shape", SHAPES, ids=named)
+@pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES.keys())
+def test_a_network_of_any_shape_computes_what_its_formulas_say(genotype: Genotype, shape: Shape) -> None:
+    network = shaken(build_network(Candidate(genotype, shape), in_channels=2, outputs=5))
+    assert isinstance(network, CellNetwork)
+    for size in SIZES:
+        images = images_of(2, 2, size)
         with torch.no_grad():
-            expected = theirs.double().eval()(images)
-            torch.testing.assert_close(ours.double().eval()(images), expected, rtol=1e-10, atol=1e-10)
+            network.double()
+            exact, exact_head = cell_network(network, genotype, shape, images.double())
+            torch.testing.assert_close(network(images.double()), exact, rtol=1e-8, atol=1e-8)
+            if exact_head is not None:
+                torch.testing.assert_close(network.both(images.double())[0], exact, rtol=1e-8, atol=1e-8)
+                torch.testing.assert_close(network.both(images.double())[1], exact_head, rtol=1e-8, atol=1e-8)
+            scale = float(exact.abs().max())
+            single = network.float()(images.contiguous(memory_format=torch.channels_last))
+            torch.testing.assert_close(single.double() / scale, exact / scale, rtol=1e-5, atol=1e-5)
+    assert exact[0].sub(exact[1]).abs().max() > 1e-3 * scale  # images are told apart: something was compared
 
 
-@pytest.mark.parametrize(("name", "params"), [("DARTS_V2", 3_349_342), ("DARTS_V1", 3_169_414)])
-def test_the_networks_of_the_paper_have_their_published_size(name: str, params: int) -> None:
-    size = params_of(Candidate(known(name)), channels=36, cells=20, in_channels=3, classes=10)
-    with torch.device("meta"):
-        assert size == params == count_params(DartsNetwork(known(name), 36, 20, 3, 10))
-
-
-@pytest.mark.parametrize("cells", [1, 2, 3, 20])
-def test_a_network_of_any_depth_learns_from_its_smallest_images(cells: int) -> None:
-    space = CellSpace(DEFAULT_OPERATIONS, 4, 2, cells)
+@pytest.mark.parametrize("lowered", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", SHAPES, ids=named)
+def test_a_network_of_any_shape_learns_from_images_of_any_size(shape: Shape, lowered: bool) -> None:
+    every = Cell(
+        (tuple(Edge(op, index % 2) for index, op in enumerate(OPERATIONS)), (Edge("conv_1x1", 2), Edge("none", 1))),
+        (2, 3),
+    )
     torch.manual_seed(0)
-    network = build_network(space.sample(np.random.default_rng(0)), channels=2, cells=cells, in_channels=1, classes=3)
-    side = smallest_input(cells)
-    logits = network(torch.randn(4, 1, side, side))
-    logits.square().sum().backward()
-    assert logits.shape == (4, 3)
-    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
+    network = build_network(Candidate(Genotype(every, every), shape), in_channels=3, outputs=5)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.set_progress(0.5)
+    for size in SIZES[:2]:
+        network.zero_grad()
+        images = images_of(4, 3, size).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=lowered):
+            logits = network.both(images) if network.auxiliary else (network(images),)
+        sum(each.float().square().sum() for each in logits).backward()  # type: ignore[union-attr]
+        assert all(each.shape == (4, 5) for each in logits)
+        assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in network.parameters())
+        assert sum(p.grad is not None and bool(p.grad.any()) for p in network.parameters()) > 10
+
+
+def test_the_default_shape_is_what_earlier_versions_built() -> None:
+    """Names, shapes, order and the random numbers of a seed: what packages and recorded runs rest on."""
+
+    def digest(name: str) -> str:
+        architecture = ResidualNet(4, 2) if name == "residual" else known(name)
+        torch.manual_seed(0)
+        network = build_network(Candidate(architecture, Shape(channels=4, cells=5)), in_channels=3, outputs=7)
+        found = hashlib.sha256()
+        for key, tensor in network.state_dict().items():
+            found.update(f"{key}{tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
+        return found.hexdigest()[:16]
+
+    assert {name: digest(name) for name in ("DARTS_V1", "DARTS_V2", "NASNet", "AmoebaNet", "residual")} == {
+        "DARTS_V1": "ae57e940dd857464",
+        "DARTS_V2": "196d6f17399be7b5",
+        "NASNet": "0e63536e3b2989df",
+        "AmoebaNet": "f350774b93e291fe",
+        "residual": "2968cd48b76abbba",
+    }
 
 
 @pytest.mark.parametrize("cells", [1, 2, 3, 20])
 def test_the_last_cell_of_a_network_sees_at_least_two_by_two_pixels(cells: int) -> None:
-    network = CellNetwork(known("DARTS_V2"), channels=2, cells=cells, in_channels=1, classes=3).eval()
+    shape = Shape(channels=2, cells=cells)
+    network = CellNetwork(known("DARTS_V2"), shape, in_channels=1, outputs=3).eval()
     shapes: list[torch.Size] = []
     for cell in network.cells:
         cell.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
-    side = smallest_input(cells)
-    network(torch.randn(1, 1, side, side))
-    expected = side
-    for index, shape in enumerate(shapes):
-        expected = expected // 2 if index in reduction_cells(cells) else expected
-        assert shape[2:] == (expected, expected)
-    assert len(shapes) == cells
+    expected = smallest_input(shape)
+    network(torch.randn(1, 1, expected, expected))
+    for reduction, seen in zip(is_reduction(shape), shapes, strict=True):
+        expected = expected // 2 if reduction else expected
+        assert seen[2:] == (expected, expected)
     assert expected == 2
 
 
-@pytest.mark.parametrize("cells", [1, 2, 3, 4])
-def test_the_normal_cell_is_built_from_three_cells_on(cells: int) -> None:
-    genotype = known("DARTS_V2")
-    other = Genotype(known("DARTS_V1").normal, genotype.reduce)
-    sizes = {
-        params_of(Candidate(found), channels=4, cells=cells, in_channels=1, classes=10) for found in (genotype, other)
-    }
-    assert len(sizes) == (2 if cells >= 3 else 1)
+@pytest.mark.parametrize("tail", [-9, -3, -1, 0, 1, 4])
+def test_a_tail_changes_the_end_and_leaves_the_layout_alone(tail: int) -> None:
+    shape = Shape(channels=2, cells=4, tail=tail)
+    network = build_network(Candidate(known("DARTS_V2"), shape), in_channels=1, outputs=3)
+    assert isinstance(network, CellNetwork)
+    whole = [False, True, True, False] + [False] * max(0, tail)
+    expected = whole[: max(1, 4 + tail)] if tail < 0 else whole
+    assert list(is_reduction(shape)) == layout(shape) == expected
+    reductions = [type(cell.nodes[0][0]) is nn.MaxPool2d for cell in network.cells]  # type: ignore[index]
+    assert reductions == expected
 
 
 @pytest.mark.parametrize("concat", [(0,), (1,), (1, 0), (0, 2), (2, 1, 2)])
-@pytest.mark.parametrize("size", [(8, 8), (9, 11)], ids=str)
-def test_a_normal_cell_may_put_out_its_inputs(concat: tuple[int, ...], size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("skeleton", ["stacked", "residual"])
+def test_a_normal_cell_may_put_out_its_inputs(concat: tuple[int, ...], skeleton: str) -> None:
     genotype = Genotype(Cell(((Edge("sep_conv_3x3", 0), Edge("skip_connect", 1)),), concat), known("DARTS_V2").reduce)
-    ours, theirs = pair_of(genotype, channels=4, cells=6, in_channels=1)
-    images = torch.randn(2, 1, *size)
+    shape = Shape(channels=4, cells=6, skeleton=skeleton)  # type: ignore[arg-type]
+    network = shaken(build_network(Candidate(genotype, shape), in_channels=1, outputs=3)).double()
+    images = images_of(2, 1, (9, 11)).double()
     with torch.no_grad():
-        torch.testing.assert_close(ours.eval()(images), theirs.eval()(images), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(network(images), cell_network(network, genotype, shape, images)[0])
 
 
-def test_every_operation_fits_into_a_network() -> None:
-    for op in OPERATIONS:
-        cell = Cell(((Edge(op, 0), Edge("skip_connect", 1)), (Edge(op, 2), Edge(op, 1))), (2, 3))
-        network = build_network(Candidate(Genotype(cell, cell)), channels=2, cells=4, in_channels=3, classes=5)
-        logits = network.eval()(torch.randn(2, 3, 9, 9))
-        assert logits.shape == (2, 5)
-        assert bool(logits.isfinite().all())
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_an_auxiliary_head_has_its_size_and_comes_off_without_a_trace(stem: str) -> None:
+    with_head = Candidate(known("DARTS_V2"), Shape(channels=2, auxiliary=0.4, stem=stem))  # type: ignore[arg-type]
+    trained = build_network(with_head, in_channels=1, outputs=3)
+    assert trained.auxiliary == 0.4
+    assert trained.auxiliary_head is not None
+    c = 4 * 2 * 4  # four nodes of twice twice two channels: the second reduction stands at two thirds
+    norms = 2 * 128 + (2 * 768 if stem == "cifar" else 0)
+    assert parameters(trained.auxiliary_head) == 128 * c + 4 * 128 * 768 + norms + 768 * 3 + 3
+
+    images = images_of(2, 1, (9, 9))
+    before = trained.eval()(images)
+    stripped = strip_auxiliary(trained)
+    assert stripped is trained
+    assert stripped.auxiliary == 0.0
+    plain = build_network(without_auxiliary(with_head), in_channels=1, outputs=3).eval()
+    assert list(plain.state_dict()) == list(stripped.state_dict())
+    plain.load_state_dict(stripped.state_dict())
+    assert torch.equal(plain(images), before)
+    with pytest.raises(ValueError, match="no auxiliary head"):
+        plain.both(images)
+
+
+def test_without_an_auxiliary_head_nothing_else_of_a_candidate_changes() -> None:
+    candidate = Candidate(known("DARTS_V2"), Shape(cells=7, auxiliary=0.4, norm="group"), (("lr", 0.2),))
+    expected = Candidate(known("DARTS_V2"), Shape(cells=7, norm="group"), (("lr", 0.2),))
+    assert without_auxiliary(candidate) == expected
+
+
+def test_dropout_blanks_the_features_before_the_classifier_in_training_only() -> None:
+    shape = Shape(channels=2, cells=3, dropout=0.6, norm="none")
+    network = build_network(Candidate(known("DARTS_V2"), shape), in_channels=1, outputs=3)
+    seen: list[Tensor] = []
+    network.classifier.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    torch.manual_seed(0)
+    images = images_of(256, 1, (8, 8))
+    with torch.no_grad():
+        network.eval()(images)
+        network.train()(images)
+    features, dropped = seen
+    kept = dropped != 0
+    assert abs(float((~kept).float().mean()) - 0.6) < 0.02
+    torch.testing.assert_close(dropped[kept], features[kept] / 0.4, rtol=1e-4, atol=1e-5)
 
 
 def test_images_do_not_influence_each_other_in_evaluation() -> None:
-    network = CellNetwork(known("DARTS_V2"), channels=4, cells=3, in_channels=1, classes=10).eval()
-    images = torch.randn(5, 1, 8, 8)
+    network = CellNetwork(known("DARTS_V2"), Shape(channels=4, cells=3), in_channels=1, outputs=10).eval()
+    images = images_of(5, 1, (8, 8))
     with torch.no_grad():
         together = network(images)
         alone = torch.cat([network(image[None]) for image in images])
@@ -167,58 +206,13 @@ def test_images_do_not_influence_each_other_in_evaluation() -> None:
 def test_the_same_seed_gives_the_same_network() -> None:
     def weights(seed: int) -> Tensor:
         torch.manual_seed(seed)
-        network = build_network(Candidate(known("NASNet")), channels=4, cells=3, in_channels=1, classes=10)
+        network = build_network(Candidate(known("NASNet"), Shape(channels=4, cells=3)), in_channels=1, outputs=10)
         return torch.cat([parameter.flatten() for parameter in network.parameters()])
 
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))
 
 
-def residual_params(width: int, blocks: int, in_channels: int, classes: int) -> int:
-    """With w, b, i and c for the arguments: stem 9iw + 2w; a block of a stage of width v, with u channels before it,
-    9uv + 9v² + 4v, and uv + 2v more where its shortcut is a convolution; classifier 4wc + c."""
-    total = 9 * in_channels * width + 2 * width + 4 * width * classes + classes
-    total += blocks * (18 * width**2 + 4 * width)
-    for v in (2 * width, 4 * width):
-        u = v // 2
-        total += 9 * u * v + 9 * v**2 + 4 * v + u * v + 2 * v + (blocks - 1) * (18 * v**2 + 4 * v)
-    return total
-
-
-@pytest.mark.parametrize(
-    ("width", "blocks", "in_channels", "classes"), [(1, 1, 1, 2), (8, 2, 1, 10), (16, 3, 3, 10), (5, 4, 3, 7)]
-)
-def test_a_residual_network_has_the_size_that_its_formula_says(
-    width: int, blocks: int, in_channels: int, classes: int
-) -> None:
-    candidate = Candidate(ResidualNet(width, blocks))
-    size = params_of(candidate, channels=99, cells=99, in_channels=in_channels, classes=classes)
-    assert size == residual_params(width, blocks, in_channels, classes)
-
-
-def test_a_residual_network_of_twenty_layers_has_the_size_of_resnet20() -> None:
-    # He et al. 2016, table 6: 0.27 million, without the two projection shortcuts (2,752 weights) that ours has.
-    assert params_of(Candidate(ResidualNet(16, 3)), channels=1, cells=1, in_channels=3, classes=10) == 269_722 + 2_752
-
-
-@pytest.mark.parametrize("size", [(1, 1), (8, 8), (9, 11)], ids=str)
-def test_a_residual_network_computes_what_its_definition_says(size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    network = ResidualNetwork(ResidualNet(4, 2), in_channels=3, classes=5).eval()
-    images = torch.randn(2, 3, *size)
-    layers = iter(with_weights(network))
-
-    def convolved(x: Tensor) -> Tensor:
-        convolution, norm = next(layers), next(layers)
-        result: Tensor = norm(convolution(x))
-        return result
-
-    with torch.no_grad():
-        x = torch.relu(convolved(images))
-        for stage in range(3):
-            for block in range(2):
-                y = convolved(torch.relu(convolved(x)))
-                x = torch.relu(y + (convolved(x) if stage > 0 and block == 0 else x))
-        logits = next(layers)(x.flatten(2).mean(dim=2))
-        torch.testing.assert_close(network(images), logits, rtol=1e-5, atol=1e-5)
-    assert next(layers, None) is None
+def test_all_operations_of_darts_have_the_names_of_its_code() -> None:
+    assert set(DARTS_OPERATIONS) <= set(OPERATIONS)
+    assert isinstance(build_network(Candidate(ResidualNet(2, 1)), in_channels=1, outputs=2), ResidualNetwork)

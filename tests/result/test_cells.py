@@ -107,7 +107,7 @@ def titles(genotype: Genotype) -> Counter[str]:
 
 
 def drawn(seed: int, nodes: int) -> Genotype:
-    architecture = CellSpace(tuple(DARTS_OPERATIONS), nodes, 16, 8).sample(np.random.default_rng(seed)).architecture
+    architecture = CellSpace(tuple(DARTS_OPERATIONS), nodes).sample(np.random.default_rng(seed)).architecture
     assert isinstance(architecture, Genotype)
     return architecture
 

@@ -15,18 +15,19 @@ from nas.errors import InvalidInput, Stopped, VerificationFailed
 from nas.result import package
 from nas.result.report import About, Report, Retrained, choose_winner, make_report
 from nas.result.verify import Verified, check
-from nas.space import Candidate, CellSpace, Genotype, ResidualNet
+from nas.space import Candidate, CellSpace, Genotype, ResidualNet, Shape
 from nas.space.operations import DEFAULT_OPERATIONS
-from nas.train.recipe import Recipe
+from nas.spec import FinalSpec, JobSpec, SpaceSpec
 
-SPACE = CellSpace(DEFAULT_OPERATIONS, nodes=2, channels=4, cells=3)
+SPACE = CellSpace(DEFAULT_OPERATIONS, nodes=2, shape=Shape(channels=4, cells=3))
+SPEC = JobSpec(dataset="digits", space=SpaceSpec(nodes=2, channels=4, cells=3), final=FinalSpec(epochs=1))
 DIGITS = BUILTIN["digits"].load()
 ABOUT = About("abc", None, "digits", "random", 0, 5)
 
 
 def retrained(candidate: Candidate, trial: int, seed_index: int = 0, accuracy: float = 0.5) -> Retrained:
     torch.manual_seed(trial)
-    made = package.empty_classifier(candidate, channels=4, cells=3, in_channels=1, classes=10)
+    made = package.empty_classifier(candidate, task="single_label", in_channels=1, outputs=10)
     made.normalise.mean.fill_(5.0)
     made.normalise.std.fill_(6.0)
     digest = SPACE.digest(candidate)
@@ -42,8 +43,7 @@ def made() -> Report:
         [retrained(control, 4)],
         [retrained(Candidate(ResidualNet(4, 1)), 5)],
         DIGITS,
-        space=SPACE,
-        recipe=Recipe(epochs=1),
+        spec=SPEC,
         about=ABOUT,
         should_stop=lambda: False,
     )
@@ -81,8 +81,7 @@ def test_a_report_stops_when_its_worker_is_told_to() -> None:
             [retrained(candidate, 2)],
             [retrained(Candidate(ResidualNet(4, 1)), 3)],
             DIGITS,
-            space=SPACE,
-            recipe=Recipe(epochs=1),
+            spec=SPEC,
             about=ABOUT,
             should_stop=lambda: True,
         )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nas.result.scores import Correct
 from nas.result.verdict import Scored, verdict
 
 
@@ -12,7 +13,7 @@ def scored(accuracy: float, *, seeds: int = 3, images: int = 400, params: int = 
     for seed in range(seeds):
         wrong = round((1 - accuracy) * images)
         correct[seed, (offset + np.arange(wrong)) % images] = False
-    return Scored(offset, params, correct)
+    return Scored(offset, params, Correct(correct), images)
 
 
 def test_a_clear_win_is_said_with_its_size() -> None:
@@ -40,7 +41,7 @@ def test_a_loss_is_said_as_plainly() -> None:
 
 def test_what_three_seeds_cannot_tell_is_not_called_a_win() -> None:
     rng = np.random.default_rng(1)
-    networks = [Scored(n, 1000, rng.random((3, 360)) < 0.98) for n in range(5)]
+    networks = [Scored(n, 1000, Correct(rng.random((3, 360)) < 0.98), 360) for n in range(5)]
     found = verdict(networks[0], networks[1:4], networks[4], seed=0)
     assert found["beats_random"] is False
     assert found["difference"]["low"] < 0 < found["difference"]["high"]
@@ -71,7 +72,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 
         def network(mean: float, number: int) -> Scored:
             seeds = np.clip(mean + rng.normal(0, 0.01, (3, 1)) + difficulty, 0, 1)  # noqa: B023 - called in this round
-            return Scored(number, 1000, rng.random((3, images)) < seeds)
+            return Scored(number, 1000, Correct(rng.random((3, images)) < seeds), images)
 
         controls = [network(truth_random + rng.normal(0, 0.01), n) for n in range(4)]
         found = verdict(network(truth_winner, 9), controls, network(0.9, 8), seed=experiment)

@@ -1,7 +1,8 @@
-"""Short trainings for the tests of the loop and of its checkpoints."""
+"""Short trainings for the tests of the loop and of what it is made of."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from nas.data.builtin import BUILTIN
 from nas.data.tensors import Batchable
 from nas.model import build_network
-from nas.space import Candidate, Cell, Edge, Genotype
+from nas.space import Candidate, Cell, Edge, Genotype, Shape
 from nas.train.checkpoint import Checkpoint
 from nas.train.epoch import EpochResult
 from nas.train.loop import fit
@@ -23,10 +24,30 @@ CANDIDATE = Candidate(Genotype(_NORMAL, _REDUCE))
 """Every kind of layer, small; node 3 of its reduction cell is used by nobody, so that its weights have no gradient."""
 
 
-def network(seed: int = 0, cells: int = 3) -> nn.Module:
+def network(seed: int = 0, cells: int = 3, **shape: Any) -> nn.Module:
+    candidate = replace(CANDIDATE, shape=Shape(channels=4, cells=cells, **shape))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build_network(CANDIDATE, channels=4, cells=cells, in_channels=1, classes=10)
+        return build_network(candidate, in_channels=1, outputs=10)
+
+
+def small(outputs: int = 10, seed: int = 0, dropout: float = 0.0) -> nn.Sequential:
+    """A network that trains in milliseconds: a convolution, batch norm, dropout, a linear layer."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, stride=2, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Flatten(),
+            nn.Linear(64, outputs),
+        )
+
+
+def change(recipe: Recipe, **fields: Any) -> Recipe:
+    """The recipe with some fields changed; unlike Recipe itself it takes impossible values too."""
+    return recipe.model_copy(update=fields)
 
 
 def digits(count: int = 200) -> tuple[Batchable, Batchable]:
@@ -60,8 +81,9 @@ def train(
     resume: Checkpoint | None = None,
     stop_at: int | None = None,
     run: Run | None = None,
+    **more: Any,
 ) -> Run:
-    """Trains, to the end or until `should_stop` is asked for the `stop_at`-th time."""
+    """Trains, to the end or until `should_stop` is asked for the `stop_at`-th time; `more` goes to fit."""
     run = run or Run()
     asked = 0
 
@@ -70,7 +92,17 @@ def train(
         asked += 1
         return asked == stop_at
 
-    fit(model, train_on, validate_on, recipe, seed=seed, on_epoch=run.on_epoch, should_stop=should_stop, resume=resume)
+    fit(
+        model,
+        train_on,
+        validate_on,
+        recipe,
+        seed=seed,
+        on_epoch=run.on_epoch,
+        should_stop=should_stop,
+        resume=resume,
+        **more,
+    )
     return run
 
 

@@ -48,6 +48,30 @@ def test_a_checkpoint_puts_network_and_optimizer_back_where_they_were() -> None:
     assert same(state(other), after)
 
 
+def test_averages_and_what_is_no_tensor_come_back_too() -> None:
+    model, optimizer = trained()
+    networks = {"ema": state(model), "best": state(network(seed=1))}
+    facts = {"watch": {"best": 0.1 + 0.2, "stale": 3}, "scaler": {}}
+    content = Checkpoint.take(3, model, optimizer, networks, facts).to_bytes()
+    again = Checkpoint.from_bytes(content)
+    assert again.facts == facts
+    assert again.networks.keys() == networks.keys()
+    assert all(same(again.networks[name], networks[name]) for name in networks)
+    assert same(again.network, state(model))
+    assert {name.split(".")[0] for name in load(content)} == {"network", "optimizer", "networks"}
+
+
+def test_a_checkpoint_of_a_version_without_averages_is_gone_on_from() -> None:
+    data = digits(100)
+    run = train(network(), *data)
+    whole = Checkpoint.from_bytes(run.checkpoints[1])
+    tensors = load(run.checkpoints[1])
+    older = save(tensors, metadata={"checkpoint": json.dumps({"epoch": 2, "tag": ""})})
+    assert Checkpoint.from_bytes(older).facts == {}
+    assert train(network(seed=3), *data, resume=Checkpoint.from_bytes(older)).results == run.results[2:]
+    assert whole.facts["watch"]["best"] == max(result.validation_accuracy for result in run.results[:2])
+
+
 def test_training_on_does_not_change_a_checkpoint() -> None:
     model, optimizer = trained()
     checkpoint = Checkpoint.take(1, model, optimizer)

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,11 +9,14 @@ from nas.data.tensors import Batchable, Normalise
 from nas.errors import Diverged, Stopped
 from nas.train.checkpoint import Checkpoint
 from nas.train.loop import evaluate, fit, predict
+from nas.train.losses import Objective
 from nas.train.recipe import Recipe
-from tests.train.runs import RECIPE, Run, digits, network, same, state, train
+from nas.train.schedules import learning_rate
+from tests.train.runs import RECIPE, Run, change, digits, network, same, state, train
 
 TRAIN, VALIDATION = digits()
 STEPS = len(TRAIN) // RECIPE.batch_size
+OBJECTIVE = Objective.of(RECIPE, "single_label", TRAIN.labels, 10)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def test_every_epoch_is_reported(uninterrupted: tuple[Run, dict[str, Tensor]]) -
         assert math.isfinite(result.train_loss)
         assert math.isfinite(result.validation_loss)
         assert 0 <= result.validation_accuracy <= 1
-        assert result.lr == RECIPE.learning_rate(result.epoch * STEPS - 1, 4 * STEPS)
+        assert result.lr == learning_rate(RECIPE, result.epoch * STEPS - 1, STEPS)
 
 
 def test_the_same_seed_gives_the_same_numbers_bit_for_bit(uninterrupted: tuple[Run, dict[str, Tensor]]) -> None:
@@ -93,13 +95,13 @@ def test_what_is_validated_on_does_not_change_the_training(uninterrupted: tuple[
 def test_validation_leaves_the_network_as_it_was() -> None:
     model, normalise = network(), Normalise.of(TRAIN.images)
     before = state(model)
-    loss, accuracy = evaluate(model.train(), normalise, VALIDATION)
+    loss, metrics = evaluate(model.train(), normalise, VALIDATION, OBJECTIVE)
     assert same(state(model), before)
     assert all(parameter.grad is None for parameter in model.parameters())
     with torch.no_grad():
         logits = model.eval()(normalise(VALIDATION.images))
     assert loss == pytest.approx(F.cross_entropy(logits, VALIDATION.labels).item(), rel=1e-5)
-    assert accuracy == (logits.argmax(1) == VALIDATION.labels).double().mean().item()
+    assert metrics["accuracy"] == (logits.argmax(1) == VALIDATION.labels).double().mean().item()
 
 
 class Counting(nn.Module):
@@ -120,7 +122,7 @@ def test_predictions_come_in_the_order_of_the_images_from_batches_of_bounded_siz
 def test_a_training_that_diverges_is_ended_with_its_epoch() -> None:
     run = Run()
     with pytest.raises(Diverged, match=r"loss became (nan|inf) in epoch") as caught:
-        train(network(), TRAIN, VALIDATION, replace(RECIPE, lr=1e20), run=run)
+        train(network(), TRAIN, VALIDATION, change(RECIPE, lr=1e20), run=run)
     assert caught.value.epoch == len(run.results) + 1
 
 
@@ -138,7 +140,7 @@ def test_a_network_of_infinite_weights_diverges_in_the_first_epoch() -> None:
 def test_what_is_reported_is_finite_also_when_the_last_step_breaks_the_network() -> None:
     run = Run()
     with pytest.raises(Diverged):
-        train(network(), TRAIN, VALIDATION, replace(RECIPE, epochs=1, batch_size=len(TRAIN), lr=1e20), run=run)
+        train(network(), TRAIN, VALIDATION, change(RECIPE, epochs=1, batch_size=len(TRAIN), lr=1e20), run=run)
     assert run.results == []
 
 
@@ -195,7 +197,7 @@ def test_fewer_images_than_a_batch_are_one_step() -> None:
 
 def test_a_small_network_learns_the_digits_in_three_epochs() -> None:
     all_train, all_validation = digits(1_149)
-    results = train(network(cells=2), all_train, all_validation, Recipe.for_images(8, epochs=3)).results
+    results = train(network(cells=2), all_train, all_validation, Recipe.for_images((1, 8, 8), epochs=3)).results
     assert results[-1].validation_accuracy > 0.5  # chance is 0.1
     assert results[-1].validation_loss < results[0].validation_loss
     assert results[-1].train_loss < results[0].train_loss
@@ -236,7 +238,7 @@ def seen_in(recipe: Recipe) -> list[Tensor]:
 
 def test_every_epoch_sees_every_image_once_in_an_order_of_its_own() -> None:
     normalised = Normalise.of(TRAIN.images)(TRAIN.images).flatten(1)
-    epochs = seen_in(replace(RECIPE, epochs=3, batch_size=50, shift=0))
+    epochs = seen_in(change(RECIPE, epochs=3, batch_size=50, shift=0))
     orders = [torch.cdist(seen, normalised).argmin(dim=1).tolist() for seen in epochs]
     assert all(sorted(order) == list(range(len(TRAIN))) for order in orders)
     assert list(range(len(TRAIN))) not in orders
@@ -244,12 +246,12 @@ def test_every_epoch_sees_every_image_once_in_an_order_of_its_own() -> None:
 
 
 def test_images_that_make_no_whole_batch_wait_for_the_next_epoch() -> None:
-    epochs = seen_in(replace(RECIPE, epochs=2, batch_size=64, shift=0))
+    epochs = seen_in(change(RECIPE, epochs=2, batch_size=64, shift=0))
     assert [len(seen) for seen in epochs] == [192, 192]
 
 
 def test_every_batch_is_shifted_by_offsets_of_its_own() -> None:
-    recipe = replace(RECIPE, epochs=2, batch_size=50, shift=1)
+    recipe = change(RECIPE, epochs=2, batch_size=50, shift=1)
     alike = torch.zeros(len(TRAIN), 1, 8, 8, dtype=torch.uint8)
     alike[:, :, 4, 4] = 16
     model = Watching()
@@ -263,9 +265,9 @@ def test_every_batch_is_shifted_by_offsets_of_its_own() -> None:
 
 def test_the_training_loss_is_the_mean_over_the_steps() -> None:
     model = Linear()
-    recipe = replace(RECIPE, epochs=1, batch_size=50, lr=1e-12, shift=0, label_smoothing=0.0)
+    recipe = change(RECIPE, epochs=1, batch_size=50, lr=1e-12, shift=0, label_smoothing=0.0)
     [result] = train(model, TRAIN, VALIDATION, recipe).results
-    loss, _ = evaluate(model, Normalise.of(TRAIN.images), TRAIN)
+    loss, _ = evaluate(model, Normalise.of(TRAIN.images), TRAIN, OBJECTIVE)
     assert result.train_loss == pytest.approx(loss, rel=1e-5)
 
 
@@ -325,7 +327,7 @@ class Indifferent(nn.Module):
 def test_weight_decay_shrinks_kernels_and_matrices_and_leaves_biases_and_norms_alone() -> None:
     model = Indifferent()
     before = state(model)
-    train(model, TRAIN, VALIDATION, replace(RECIPE, weight_decay=0.1))
+    train(model, TRAIN, VALIDATION, change(RECIPE, weight_decay=0.1))
     after = state(model)
     for name in ("layers.0.weight", "layers.2.weight"):
         assert 0 < float(after[name].norm()) < 0.95 * float(before[name].norm())
