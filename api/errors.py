@@ -3,7 +3,7 @@
 import json
 import logging
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -12,17 +12,23 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from nas.errors import IllegalTransition, InvalidInput, NotFound, NotReady, UserError
+from nas.errors import Conflict, IllegalTransition, InvalidInput, NotFound, NotReady, UserError
+from nas.searchable import CHOICES, RANGE, VALUE, Choices, Range
 from nas.spec import JobSpec
 
 log = logging.getLogger(__name__)
 
 STATUS: Final[dict[type[UserError], HTTPStatus]] = {
+    Conflict: HTTPStatus.CONFLICT,  # before the class that it is one of
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFound: HTTPStatus.NOT_FOUND,
     NotReady: HTTPStatus.CONFLICT,
     IllegalTransition: HTTPStatus.CONFLICT,
 }
+
+
+FORMS: Final = {VALUE: (), CHOICES: tuple(Choices.model_fields), RANGE: tuple(Range.model_fields)}
+"""How a field that is open to search is said (nas.searchable): its form in an error's place → the form's fields."""
 
 
 class Problem(BaseModel):
@@ -47,17 +53,16 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(UserError)
     async def user_error(request: Request, error: UserError) -> Response:
-        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+        found = (status for kind, status in STATUS.items() if isinstance(error, kind))
+        status = next(found, HTTPStatus.BAD_REQUEST)
         named = [_named(error.field, error.value, error.mend)] if isinstance(error, InvalidInput) else []
         return problem(status, str(error), named)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        named = [_described(entry) for entry in error.errors()]
-        detail = "; ".join(
-            f"{entry['field']}: {_short(entry['value'])} is not possible: {entry['mend']}" for entry in named
-        )
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, named)
+        found = [_described(entry) for entry in error.errors()]
+        detail = "; ".join(sentence for _, sentence in found)
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, [named for named, _ in found])
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -79,27 +84,35 @@ def install(app: FastAPI) -> None:
         return answer
 
 
-def _described(entry: dict[str, Any]) -> dict[str, Any]:
-    place = list(entry["loc"][1:])  # the first is where it stands: body, query, path, header
+def _described(entry: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The fault, and a sentence that says it."""
+    # The first is where it stands: body, query, path, header. The form of a searchable field is no field itself.
+    [*place] = entry["loc"][1:]
+    unknown = place[-1:] if entry["type"] == "extra_forbidden" else []
+    place = [part for part in place[: len(place) - len(unknown)] if part not in FORMS] + unknown
     field = ".".join(map(str, place)) or "body"
     value, mend = entry.get("input"), str(entry["msg"]).removeprefix("Value error, ")
     if entry["type"] == "extra_forbidden":
-        mend = f"there is no such field; allowed: {', '.join(_fields(place[:-1]))}"
+        mend = f"there is no such field; allowed: {', '.join(_fields(list(entry['loc'][1:-1])))}"
     elif entry["type"] == "missing":
         value, mend = None, "this field is required"
     elif entry["type"] == "json_invalid":
         field, value, mend = "body", None, f"it has to be JSON ({entry.get('ctx', {}).get('error', mend)})"
     elif entry["type"] in ("model_attributes_type", "dict_type", "model_type"):
         mend = "it has to be a JSON object, sent as application/json"
-    return _named(field, value, mend)
+    quoted = "" if entry["type"] in ("missing", "json_invalid") else f"{_short(value)} is not possible: "
+    return _named(field, value, mend), f"{field}: {quoted}{mend}"
 
 
 def _fields(place: list[Any]) -> list[str]:
     model: type[BaseModel] = JobSpec
     for part in place:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        if part in FORMS:
+            return list(FORMS[part])
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        for inner in (annotation, *get_args(annotation)):  # a model, or a model or null
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
     return list(model.model_fields)
 
 

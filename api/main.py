@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 
-from api import errors
+from api import errors, openapi
 from api.deps import Parts
 from api.limits import BodyLimit
-from api.routes import catalog, health, jobs
+from api.routes import catalog, datasets, health, jobs
+from nas import plugins
 from nas.settings import Settings
 from nas.store.artifacts import ArtifactStore
 from nas.store.migrate import migrate
@@ -22,20 +24,28 @@ controls and a hand-designed network, exported, loaded in a fresh process and sc
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The API on the database and files of these settings; the schema is brought up to date when it starts."""
+    """The API on the database and files of these settings; the schema is brought up to date when it starts.
+
+    Raises:
+        SettingsError: a plugin cannot be used.
+    """
+    plugins.use(*settings.plugins)
     parts = Parts(settings, Store(settings.database_url), ArtifactStore(settings.artifacts_url))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         migrate(parts.store)
         parts.artifacts.check()
+        datasets.clear_abandoned(settings)
         yield
         parts.store.close()
 
     app = FastAPI(title="NAS service", version=version("nas-service"), description=DESCRIPTION, lifespan=lifespan)
     app.state.parts = parts
-    app.add_middleware(BodyLimit)
+    app.state.decoding = CapacityLimiter(datasets.DECODERS)
+    app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     errors.install(app)
-    for router in (jobs.router, catalog.router, health.router):
+    for router in (jobs.router, datasets.router, catalog.router, health.router):
         app.include_router(router)
+    openapi.install(app)
     return app

@@ -5,9 +5,12 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, Field
 
+from nas.errors import GenotypeError
 from nas.space import Candidate, Genotype, to_text
 from nas.store.dashboard import Dashboard
-from nas.store.tables import Dataset, Epoch, Job, Trial
+from nas.store.tables import Epoch, Job, Trial
+
+DARTS = "the genotype in the DARTS text format; null for other architectures, and where a node has not two edges"
 
 
 class Created(BaseModel):
@@ -83,6 +86,8 @@ class TrialSummary(BaseModel):
     epochs: int
     params: int | None
     macs: int | None
+    latency_ms: float | None = Field(None, description="of a forward pass, where the job limits it")
+    memory_mb: float | None = Field(None, description="peak of a forward pass, where the job limits it")
     seed_index: int
     attempt: int
     worker: str | None
@@ -107,13 +112,14 @@ class EpochRow(BaseModel):
     validation_accuracy: float
     lr: float
     seconds: float
+    metrics: dict[str, float] | None = Field(None, description="everything measured on the validation split")
 
 
 class TrialDetail(TrialSummary):
     """A trial with what it trained, every epoch, and the traceback if it failed."""
 
     candidate: dict[str, Any] | None
-    darts: str | None = Field(description="the genotype in the DARTS text format")
+    darts: str | None = Field(description=DARTS)
     error: str | None
     curve: list[EpochRow]
 
@@ -170,7 +176,8 @@ class DashboardBest(BaseModel):
     accuracy: float | None
     params: int | None
     macs: int | None
-    genotype: dict[str, Any]
+    genotype: dict[str, Any] | None = Field(description="the two cells; null for other architectures")
+    candidate: dict[str, Any] = Field(description="architecture, frame and what was chosen of the recipe")
 
 
 class DashboardIncumbent(BaseModel):
@@ -229,7 +236,8 @@ class DashboardView(BaseModel):
                 accuracy=best.accuracy,
                 params=best.params,
                 macs=best.macs,
-                genotype=best.candidate["genotype"],
+                genotype=best.candidate.get("genotype"),
+                candidate=best.candidate,
             ),
             incumbents=[
                 DashboardIncumbent(trial=found.number, at_s=found.at_s, accuracy=found.accuracy)
@@ -260,33 +268,11 @@ class Best(BaseModel):
     test_accuracy: float | None
     params: int | None
     macs: int | None
-    genotype: dict[str, Any]
-    darts: str
+    genotype: dict[str, Any] | None = Field(description="the two cells; null for other architectures")
+    candidate: dict[str, Any] = Field(description="architecture, frame and what was chosen of the recipe")
+    darts: str | None = Field(description=DARTS)
     verdict: dict[str, Any] | None
     links: dict[str, str]
-
-
-class DatasetInfo(BaseModel):
-    """A data set that can be named in a job; sizes are null until it is first used."""
-
-    name: str
-    summary: str
-    image: list[int] | None = Field(description="channels, height, width")
-    classes: list[str] | None
-    splits: dict[str, int] | None
-    digest: str | None
-
-    @classmethod
-    def of(cls, row: Dataset, summary: str) -> Self:
-        """From a row."""
-        return cls(
-            name=row.name,
-            summary=summary,
-            image=[row.channels, row.height, row.width],
-            classes=row.classes,
-            splits={"train": row.train, "validation": row.validation, "test": row.test},
-            digest=row.digest,
-        )
 
 
 class Named(BaseModel):
@@ -295,6 +281,16 @@ class Named(BaseModel):
     name: str
     summary: str
     source: str | None = None
+
+
+class Published(BaseModel):
+    """A published genotype: what a job may start from, and what nas.build takes."""
+
+    name: str
+    darts: str = Field(description="in the DARTS text format")
+    genotype: dict[str, Any]
+    source: str
+    file: str = Field(description="repository and file that the text was taken from")
 
 
 Item = TypeVar("Item", bound=BaseModel)
@@ -322,8 +318,11 @@ def links(job_id: str) -> dict[str, str]:
 
 
 def darts_text(trial: Trial) -> str | None:
-    """The DARTS text of a trial's genotype; None for the reference, and before there is one."""
+    """The DARTS text of a trial's genotype; None where there is none, or none that the format can hold."""
     if trial.candidate is None:
         return None
     architecture = Candidate.from_json(trial.candidate).architecture
-    return to_text(architecture) if isinstance(architecture, Genotype) else None
+    try:
+        return to_text(architecture) if isinstance(architecture, Genotype) else None
+    except GenotypeError:  # a start in JSON may have nodes of other than two edges
+        return None

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.model import build_network, ops
-from nas.space import CellSpace
+from nas.model import build_network, kernels
+from nas.space import CellSpace, Shape
 from nas.space.operations import DEFAULT_OPERATIONS
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -37,19 +37,19 @@ def step_ms(module: nn.Module, images: Tensor, repeats: int) -> float:
 
 def with_torchs(measure: Callable[[], float]) -> float:
     """The measurement with torch's own convolution on maps of every size."""
-    ours = ops.SMALL_MAP, ops.TINY_MAP
-    ops.SMALL_MAP = ops.TINY_MAP = 0
+    ours = kernels.SMALL_MAP, kernels.TINY_MAP
+    kernels.SMALL_MAP = kernels.TINY_MAP = 0
     try:
         return measure()
     finally:
-        ops.SMALL_MAP, ops.TINY_MAP = ours
+        kernels.SMALL_MAP, kernels.TINY_MAP = ours
 
 
 print(f"torch {torch.__version__}, {options.threads} thread, batch {options.batch}, forward + backward, median ms")
 print(f"{'layer':34} {'torch':>8} {'ours':>8} {'ratio':>6}")
 for channels, side in ((8, 8), (16, 4), (32, 2)):
     for kernel, dilation, stride in ((3, 1, 1), (5, 1, 1), (3, 2, 1), (5, 2, 1), (5, 1, 2)):
-        layer = ops.Depthwise(channels, kernel, stride, dilation).to(memory_format=torch.channels_last)
+        layer = kernels.Depthwise(channels, kernel, stride, dilation).to(memory_format=torch.channels_last)
         images = torch.randn(options.batch, channels, side, side).contiguous(memory_format=torch.channels_last)
         images.requires_grad_()
         theirs, ours = with_torchs(lambda: step_ms(layer, images, 60)), step_ms(layer, images, 60)  # noqa: B023
@@ -57,18 +57,18 @@ for channels, side in ((8, 8), (16, 4), (32, 2)):
         print(f"{name:34} {theirs:8.2f} {ours:8.2f} {theirs / ours:6.1f}")
 
 for c_in, channels, side in ((64, 16, 4), (16, 16, 4), (32, 32, 2)):
-    layer = ops.Pointwise(c_in, channels).to(memory_format=torch.channels_last)
+    layer = kernels.Pointwise(c_in, channels).to(memory_format=torch.channels_last)
     images = torch.randn(options.batch, c_in, side, side).contiguous(memory_format=torch.channels_last)
     images.requires_grad_()
     theirs, ours = with_torchs(lambda: step_ms(layer, images, 60)), step_ms(layer, images, 60)  # noqa: B023
     print(f"{f'1×1, {c_in} → {channels} channels {side}×{side}':34} {theirs:8.2f} {ours:8.2f} {theirs / ours:6.1f}")
 
-space = CellSpace(DEFAULT_OPERATIONS, nodes=4, channels=8, cells=4)
+space = CellSpace(DEFAULT_OPERATIONS, nodes=4, shape=Shape(channels=8, cells=4))
 rng = np.random.default_rng(0)
 images = torch.randn(options.batch, 1, 8, 8).contiguous(memory_format=torch.channels_last)
 all_theirs, all_ours = [], []
 for _ in range(8):
-    network = build_network(space.sample(rng), channels=8, cells=4, in_channels=1, classes=10)
+    network = build_network(space.sample(rng), in_channels=1, outputs=10)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     all_theirs.append(with_torchs(lambda: step_ms(network, images, 10)))  # noqa: B023
     all_ours.append(step_ms(network, images, 10))

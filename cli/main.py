@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.datasets import datasets_app
+from nas import plugins
 from nas.client import DEFAULT_URL, Client, NoService
 from nas.errors import NasError
 from nas.settings import Settings
@@ -24,10 +26,12 @@ app = typer.Typer(
     "`nas search digits` does everything on this machine. For a service that stays: `nas serve`, and in another "
     "terminal `nas search digits --url http://127.0.0.1:8000`.\n\n"
     "Settings are environment variables: NAS_HOME (database and files, ~/.nas), NAS_DATABASE_URL, NAS_ARTIFACTS_URL, "
-    "NAS_LEASE_SECONDS (30), NAS_LOG (DEBUG, INFO, WARNING, ERROR).",
+    "NAS_DATA (files of built-in data sets), NAS_MAX_UPLOAD_BYTES, NAS_PLUGINS (modules with operations and losses of "
+    "your own), NAS_COMPILE (1: compiled operations), NAS_LEASE_SECONDS (30), NAS_LOG (DEBUG, INFO, WARNING, ERROR).",
 )
 jobs_app = typer.Typer(help="List, show, watch, cancel and download the jobs of a running service.")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(datasets_app, name="datasets", context_settings={"obj": os.environ})
 out = Console(soft_wrap=False)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -112,11 +116,26 @@ def search(
     final_epochs: Annotated[int | None, typer.Option(help="epochs of each retraining")] = None,
     seeds: Annotated[int | None, typer.Option(help="retrainings of each network")] = None,
     seed: Annotated[int | None, typer.Option(help="the same seed with one worker gives the same search")] = None,
+    start: Annotated[list[str] | None, typer.Option(help="a published genotype to try first; repeat it")] = None,
+    transfer: Annotated[str | None, typer.Option("--from", help="an earlier job whose model to start from")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="write TensorBoard logs of every trial")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="any field of a job; repeat it. A value, or what to search over: `recipe.lr=0.05`, "
+            "`recipe.optimizer=adamw,nesterov`, `space.channels=8..32`, `limits.max_params=100000`",
+        ),
+    ] = None,
 ) -> None:
     """Search for a network for DATASET, show the progress, and download the model.
 
     Example: `nas search digits --trials 24 --out my-model`
+
+    Example: `nas search photos --set recipe.lr=0.01..0.3:log --set limits.max_latency_ms=5`
     """
+    from cli.fields import put
     from cli.watch import summarise, take_home, watch
 
     spec = _without_none(
@@ -125,6 +144,9 @@ def search(
             "name": name,
             "strategy": strategy,
             "seed": seed,
+            "start": start or None,
+            "transfer": {"job": transfer} if transfer else None,
+            "tensorboard": tensorboard or None,
             "space": _without_none({"ops": ops or None, "nodes": nodes, "channels": channels, "cells": cells}),
             "budget": _without_none({"trials": trials, "epochs": epochs, "seconds": seconds, "parallel": parallel}),
             "final": _without_none(
@@ -132,6 +154,9 @@ def search(
             ),
         }
     )
+
+    for assignment in set_ or ():
+        put(spec, assignment)
 
     def go(at: str, own: bool) -> None:
         with Client(at) as client:
@@ -224,18 +249,31 @@ def download(
         summarise(client.dashboard(job), package, out)
 
 
+@jobs_app.command()
+def logs(
+    job: str, out_dir: Annotated[Path | None, typer.Option("--out", help="folder")] = None, url: Url = DEFAULT_URL
+) -> None:
+    """Download the TensorBoard logs of a job that was started with --tensorboard, and unpack them."""
+    from cli.watch import unpack_logs
+
+    with Client(url) as client:
+        folder = unpack_logs(client, job, out_dir or Path(f"nas-{job}-logs"))
+    out.print(f"tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
+
+
 @app.command()
 def predict(
     package: Annotated[Path, typer.Argument(help="a model.zip")],
     images: Annotated[list[Path], typer.Argument(help="image files")],
     top: Annotated[int, typer.Option(min=1, help="classes to print")] = 3,
 ) -> None:
-    """Classify images with a downloaded model: the likeliest classes with their probabilities."""
-    from cli.predict import classify  # torch: seconds of imports
+    """Classify images with a downloaded model: the likeliest classes, all labels, or the targets' values."""
+    from cli.predict import describe, predict_files  # torch: seconds of imports
 
-    for path, ranked in zip(images, classify(package, images), strict=True):
-        best = ", ".join(f"{name} {probability * 100:.1f} %" for name, probability in ranked[:top])
-        out.print(f"{path}: {best}", highlight=False, soft_wrap=True)
+    plugins.use(*Settings.read(os.environ).plugins)
+    found = predict_files(package, images)
+    for path, values in zip(images, found.values, strict=True):
+        out.print(f"{path}: {describe(found.task, values, top)}", highlight=False, soft_wrap=True)
 
 
 def _worker_count(asked: int | None, gpus: list[str]) -> int:

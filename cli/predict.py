@@ -1,22 +1,62 @@
 """Classifies image files with a package."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
 
 import nas
-from nas.errors import InvalidInput
+from nas.data.decode import decode_as
+from nas.data.upload import Limits
 from nas.train.loop import predict
 
-MAX_PIXELS = 64_000_000
 FULL_SCALE = 255
+LIKELY = 0.5
+"""A label at least this probable is called present."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a model says of images.
+
+    Attributes:
+        task: of the model.
+        values: for each image, by the name of a class or label its probability, of a target its value.
+    """
+
+    task: str
+    values: list[dict[str, float]]
+
+
+def predict_files(package: Path, images: list[Path]) -> Found:
+    """What a package says of image files. Raises InvalidInput."""
+    torch.set_num_threads(1)
+    network = nas.load(package)
+    low, high = network.metrics["data"]["value_range"]
+    batch = np.stack([read_image(path, network.image, (low, high)) for path in images])
+    outputs = predict(network, torch.from_numpy(batch))
+    if network.task == "single_label":
+        outputs = outputs.softmax(dim=1)
+    elif network.task == "multi_label":
+        outputs = outputs.sigmoid()
+    return Found(network.task, [dict(zip(network.classes, row, strict=True)) for row in outputs.tolist()])
+
+
+def describe(task: str, values: dict[str, float], top: int) -> str:
+    """One line of what a model says of an image: the `top` likeliest classes, the labels, or the targets."""
+    if task == "regression":
+        return ", ".join(f"{name} {value:.6g}" for name, value in values.items())
+    ranked = sorted(values.items(), key=lambda pair: -pair[1])
+    if task == "multi_label":
+        ranked = [pair for pair in ranked if pair[1] >= LIKELY] or ranked[:1]
+        return ", ".join(f"{name} {share * 100:.1f} %" for name, share in ranked)
+    return ", ".join(f"{name} {share * 100:.1f} %" for name, share in ranked[:top])
 
 
 def read_image(path: Path, image: tuple[int, int, int], value_range: tuple[int, int]) -> UInt8[np.ndarray, "c h w"]:
-    """Reads an image file into the form that the network's data has: its channels, its size, its range of values.
+    """Reads an image file into the form that the network's data has, as an upload of it would have been read.
 
     Files have values from 0 to 255. Where the data has a smaller range (scikit-learn's digits go to 16), the values
     are scaled to it, unless the file keeps within that range already, as one written from the data does.
@@ -24,29 +64,8 @@ def read_image(path: Path, image: tuple[int, int, int], value_range: tuple[int, 
     Raises:
         InvalidInput: the file is no image that can be decoded, or a huge one.
     """
-    channels, height, width = image
-    try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise InvalidInput("image", str(path), f"at most {MAX_PIXELS:,} pixels; make it smaller")
-            # Transparent pixels are shown on white by most viewers, so that is what they are here.
-            flat = Image.new("RGBA", opened.size, "white")
-            flat.alpha_composite(opened.convert("RGBA"))
-            plain = flat.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BILINEAR)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InvalidInput("image", str(path), f"it has to be an image file ({error})") from error
-    pixels = np.asarray(plain, dtype=np.float64).reshape(height, width, channels).transpose(2, 0, 1)
+    pixels = decode_as(str(path), path.read_bytes(), image, Limits())
     low, high = value_range
     if pixels.max() > high:
-        pixels = low + pixels * (high - low) / FULL_SCALE
-    return pixels.round().astype(np.uint8)
-
-
-def classify(package: Path, images: list[Path]) -> list[list[tuple[str, float]]]:
-    """For each image file the classes with their probabilities, the likeliest first. Raises InvalidInput."""
-    torch.set_num_threads(1)
-    network = nas.load(package)
-    low, high = network.metrics["data"]["value_range"]
-    batch = np.stack([read_image(path, network.image, (low, high)) for path in images])
-    probabilities = predict(network, torch.from_numpy(batch)).softmax(dim=1)
-    return [sorted(zip(network.classes, row.tolist(), strict=True), key=lambda pair: -pair[1]) for row in probabilities]
+        pixels = (low + pixels.astype(np.float64) * (high - low) / FULL_SCALE).round().astype(np.uint8)
+    return pixels

@@ -88,6 +88,15 @@ def take_home(client: Client, job_id: str, folder: Path) -> Path:
     return path
 
 
+def unpack_logs(client: Client, job_id: str, folder: Path) -> Path:
+    """Downloads a job's TensorBoard logs and unpacks them into a folder, one folder a trial; returns it."""
+    path = client.download_logs(job_id, folder / "logs.zip")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)  # takes the parts of a name that would lead out of the folder away
+    path.unlink()
+    return folder
+
+
 def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_as: Path | None = None) -> None:
     """Prints what a finished job found; `shown_as` is a path to print for the package."""
     named = shown_as or package
@@ -95,16 +104,18 @@ def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_a
         metrics, shape = (json.loads(archive.read(name)) for name in ("metrics.json", "genotype.json"))
     verdict = shown["verdict"]
     winner = verdict["winner"]
+    chosen = shape.get("candidate", {}).get("recipe", {})
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for row in (
-        ("genotype", shape["darts"]),
+        ("architecture", _architecture(shape)),
         (
             "network",
-            f"{shape['cells']} cells, {shape['channels']} channels, {metrics['params']:,} parameters, "
-            f"{metrics['macs']:,} multiply-accumulates an image",
+            (f"{shape['cells']} cells, {shape['channels']} channels, " if "cells" in shape else "")
+            + f"{metrics['params']:,} parameters, {metrics['macs']:,} multiply-accumulates an image",
         ),
+        ("recipe", ", ".join(f"{name} {value}" for name, value in chosen.items()) if chosen else ""),
         (
-            "test accuracy",
+            f"test {verdict.get('score', 'accuracy')}",
             f"{_percent(winner['mean'])}, 95 % interval {_percent(winner['low'])} to {_percent(winner['high'])}, "
             f"over {winner['n']} retrainings and {verdict['test_images']} images",
         ),
@@ -122,8 +133,18 @@ def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_a
         ("files", f"{named} and, unpacked beside it, {', '.join(sorted(_names(package)))}"),
         ("try it", f"nas predict {named} IMAGE.png"),
     ):
-        table.add_row(f"[bold]{row[0]}[/bold]", row[1])
+        if row[1]:
+            table.add_row(f"[bold]{row[0]}[/bold]", row[1])
     console.print(table, highlight=False)
+
+
+def _architecture(shape: dict[str, Any]) -> str:
+    if "darts" in shape:
+        return str(shape["darts"])
+    layers = shape["candidate"]["layers"]
+    return ", ".join(
+        f"{'beside it ' if beside else ''}{kind} {kernel}×{kernel} {width}" for kind, width, kernel, beside in layers
+    )
 
 
 def _percent(share: float) -> str:

@@ -3,6 +3,7 @@
 NasError
 ├── UserError            tell the user: the request, not the service, has to change
 │   ├── InvalidInput         the field `field` has an impossible value; carries what is allowed
+│   │   ├── Conflict             the name stands for something that has to stay: take another one
 │   │   └── GenotypeError        a genotype that describes no network
 │   ├── NotFound             nothing has that name or id
 │   ├── NotReady             ask again later; the message says what it waits for
@@ -11,6 +12,7 @@ NasError
 ├── LeaseLost            another worker owns the trial now: stop, write nothing
 ├── Stopped              the worker was asked to stop: hand the trial back
 ├── Diverged             the loss is not finite: record the architecture as a bad one, go on
+├── Infeasible           the candidate breaks a limit of the job: record it, do not train it
 ├── SpaceExhausted       every candidate has been tried: end the search with what there is
 └── VerificationFailed   the exported model does not score what was reported: do not publish it
 """
@@ -51,6 +53,10 @@ class InvalidInput(UserError):  # noqa: N818 - named by what is wrong, as in the
         self.mend = mend
 
 
+class Conflict(InvalidInput):
+    """The name stands for something that has to stay as it is: take another one."""
+
+
 class GenotypeError(InvalidInput):
     """A genotype that describes no network."""
 
@@ -88,6 +94,10 @@ class Diverged(NasError):  # noqa: N818
     def __init__(self, epoch: int, loss: float) -> None:
         super().__init__(f"the loss became {loss} in epoch {epoch}")
         self.epoch = epoch
+
+
+class Infeasible(NasError):  # noqa: N818
+    """The candidate breaks a limit of its job. It is recorded and never trained."""
 
 
 class SpaceExhausted(NasError):  # noqa: N818

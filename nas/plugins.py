@@ -3,10 +3,12 @@
 A module of the user's own holds one or both of
 
     OPERATIONS = {"my_op": build}     # build(channels, stride) → a module [N, C, H, W] → [N, C, ⌈H/stride⌉, ⌈W/stride⌉]
-    LOSSES = {"my_loss": loss}        # loss(logits, targets) → a loss for each image, [N]
+    LOSSES = {"my_loss": loss}        # loss(outputs, targets) → a loss for each image, [N]
 
-and is named in NAS_PLUGINS (comma-separated modules), or by `nas.use("my_module")` in a program. An installed package
-may name each as an entry point of the group `nas.operations` or `nas.losses` instead; those need no setting.
+Targets are int64 [N] of classes, or float [N, K] where images are mixed; float [N, K] of several labels; standardised
+float [N, T] of a regression. The module is named in NAS_PLUGINS (comma-separated modules), or by `nas.use("my_module")`
+in a program. An installed package may name each as an entry point of the group `nas.operations` or `nas.losses`
+instead; those need no setting.
 """
 
 import importlib

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nas.complete import complete
 from nas.settings import Settings
-from nas.spec import complete
 from nas.store import datasets, jobs
 from nas.store.artifacts import ArtifactStore
 from nas.store.migrate import migrate
@@ -45,8 +45,9 @@ def open_store(settings: Settings) -> Store:
 def add_job(settings: Settings, store: Store, spec: dict[str, Any]) -> str:
     dataset = datasets.ensure(store, ArtifactStore(settings.artifacts_url), spec["dataset"])
     image = (dataset.channels, dataset.height, dataset.width)
+    whole = complete(spec, image=image, images=dataset.train, outputs=len(dataset.classes), task=dataset.task)
     with store.write() as session:
-        return jobs.create(session, complete(spec, image=image, images=dataset.train), dataset).id
+        return jobs.create(session, whole, dataset).id
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = 90.0) -> T:

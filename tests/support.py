@@ -18,7 +18,7 @@ import numpy as np
 from sqlalchemy import URL, create_engine, func, select, text, update
 
 from nas.data.images import ImageSet, split_images
-from nas.space import Candidate, CellSpace
+from nas.space import Candidate, CellSpace, Shape
 from nas.spec import BudgetSpec, FinalSpec, JobSpec
 from nas.store import jobs, moves, trials
 from nas.store.artifacts import Stored
@@ -26,7 +26,7 @@ from nas.store.migrate import migrate
 from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, TrialState, advance
 from nas.store.tables import Base, Dataset, Job, Tally, Trial
-from nas.store.trials import Claim
+from nas.store.trials import Claim, Costs
 from nas.train.epoch import EpochResult
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ T = TypeVar("T")
 BACKENDS = ("sqlite", "postgresql")
 LEASE_S = 30.0
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-SPACE = CellSpace(("skip_connect", "max_pool_3x3", "sep_conv_3x3"), nodes=4, channels=8, cells=4)
+SPACE = CellSpace(("skip_connect", "max_pool_3x3", "sep_conv_3x3"), nodes=4, shape=Shape(channels=8, cells=4))
 
 
 # --- databases
@@ -240,7 +240,7 @@ def take(store: Store, worker: str = "worker") -> Claim:
 def propose(store: Store, claim: Claim, index: int) -> None:
     """Gives the trial the candidate of that index."""
     with store.write() as session:
-        trials.set_candidate(session, claim, candidate(index), digest(index), params=1000 + index, macs=5000 + index)
+        trials.set_candidate(session, claim, candidate(index), digest(index), Costs(1000 + index, 5000 + index))
 
 
 def epoch(number: int, accuracy: float = 0.5, seconds: float = 2.0) -> EpochResult:

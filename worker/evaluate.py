@@ -1,16 +1,23 @@
 """(candidate, data, recipe, seed) → a trained network. Knows no database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 import torch
+from torch import Tensor
 
 from nas.data.images import ImageSet
-from nas.data.tensors import Batchable
-from nas.model import CellNetwork, ResidualNetwork, build_network
+from nas.data.tensors import Batchable, Normalise
+from nas.model import Network, build_network
+from nas.seeds import derive
 from nas.space import Candidate
+from nas.train.board import Board
 from nas.train.checkpoint import Checkpoint
+from nas.train.epoch import EpochResult
+from nas.train.initialisation import initialise
 from nas.train.loop import OnEpoch, fit
 from nas.train.recipe import Recipe
+from nas.train.transfer import lower_part, take_over
 
 
 def evaluate(
@@ -18,44 +25,69 @@ def evaluate(
     data: ImageSet,
     recipe: Recipe,
     *,
-    channels: int,
-    cells: int,
     seed: int,
     device: torch.device,
     on_epoch: OnEpoch,
     should_stop: Callable[[], bool],
     resume: Checkpoint | None = None,
-) -> CellNetwork | ResidualNetwork:
+    source: Mapping[str, Tensor] | None = None,
+    board: Board | None = None,
+    compiled: bool = False,
+) -> Network:
     """Trains the candidate from its initialisation, or on from a checkpoint, and returns the network.
 
     Args:
         candidate: what to build.
         data: train and validation are used, test is not looked at.
         recipe: how to train.
-        channels, cells: shape of a cell network.
         seed: of the initialisation, the order of the images and their augmentation.
         device: where to train.
         on_epoch, should_stop, resume: see nas.train.loop.fit.
+        source: the state of a network to take over what fits from; what is frozen is part of the recipe.
+        board: logs every epoch there.
+        compiled: whether operations are compiled (nas.model.compiled).
 
     Raises:
         Diverged, Stopped: see nas.train.loop.fit.
     """
+    kept: frozenset[str] = frozenset()
     with torch.random.fork_rng(devices=[]):  # the initialisation is drawn on the CPU, the same on every device
         torch.manual_seed(seed)
-        network = build_network(
-            candidate, channels=channels, cells=cells, in_channels=data.shape[0], classes=len(data.classes)
+        network = build_network(candidate, in_channels=data.shape[0], outputs=data.outputs)
+        initialise(network, recipe, torch.Generator().manual_seed(derive(seed, "initialise")))
+        if source is not None:
+            kept = take_over(network, source)
+    train, validation = Batchable.of(data, "train", device), Batchable.of(data, "validation", device)
+    with ExitStack() as stack:
+        if compiled:
+            from nas.model.compiled import compile_operations  # seconds of imports that most workers do without
+
+            stack.enter_context(compile_operations(network))
+        if board is not None:
+            stack.enter_context(board)
+            on_epoch = _logged(on_epoch, board, network, Normalise.of(train.images).to(device), validation)
+        fit(
+            network,
+            train,
+            validation,
+            recipe,
+            seed=seed,
+            on_epoch=on_epoch,
+            should_stop=should_stop,
+            resume=resume,
+            task=data.task,
+            kept=kept,
+            frozen=lower_part(network, recipe.freeze) & kept,
         )
-    fit(
-        network,
-        Batchable.of(data, "train", device),
-        Batchable.of(data, "validation", device),
-        recipe,
-        seed=seed,
-        on_epoch=on_epoch,
-        should_stop=should_stop,
-        resume=resume,
-    )
     return network
+
+
+def _logged(on_epoch: OnEpoch, board: Board, network: Network, normalise: Normalise, validation: Batchable) -> OnEpoch:
+    def logged(result: EpochResult, take: Callable[[], Checkpoint]) -> bool:
+        board.log(result, network, normalise(validation.images[:1]))
+        return on_epoch(result, take)
+
+    return logged
 
 
 def choose_device(name: str) -> torch.device:

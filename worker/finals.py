@@ -14,7 +14,6 @@ from nas.store.jobs import FinalTrial, NewTrial, Standstill
 from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Dataset
 from nas.store.trials import Claim
-from nas.train.recipe import Recipe
 from worker.context import Context
 
 log = logging.getLogger(__name__)
@@ -48,7 +47,12 @@ def move_on(context: Context) -> bool:
 def _next_phase(context: Context, seen: Standstill) -> tuple[list[NewTrial], str]:
     """The trials of the phase that comes next, and what to say if there can be none."""
     if seen.state == JobState.RUNNING:
-        return _finalists(context, seen), "no trial of the search came to an end that could be used"
+        with context.store.read() as session:
+            refused = jobs.refused(session, seen.job_id)
+        nothing = "no trial of the search came to an end that could be used"
+        return _finalists(
+            context, seen
+        ), f"{nothing}; the last network that broke a limit: {refused}" if refused else nothing
     done = _complete(seen.finals)
     if not _of(seen.finals, Phase.CONTROL):
         return _opponents(context, seen, _of(done, Phase.FINALIST)), "no retraining of a finalist came to its end"
@@ -80,9 +84,8 @@ def report(context: Context, claim: Claim) -> None:
         retrained[Phase.CONTROL],
         retrained[Phase.REFERENCE],
         data,
-        space=spec.space.space(),
-        recipe=Recipe.for_images(min(data.shape[1:]), epochs=spec.final.epochs),
-        about=About(job.id, job.name, dataset, spec.strategy, spec.seed, job.trials_planned),
+        spec=spec,
+        about=About(job.id, job.name, dataset, spec.strategy, spec.seed, job.trials_planned, context.settings.plugins),
         should_stop=context.should_stop,
     )
     package = context.artifacts.put(made.package)
@@ -105,10 +108,11 @@ def _opponents(context: Context, seen: Standstill, finalists: Sequence[FinalTria
         return []
     data = context.data(seen.dataset_id)
     winner = next(run for run in runs if run.digest == choose_winner(runs))
-    space = seen.spec.space.space()
-    shape = {"in_channels": data.shape[0], "classes": len(data.classes)}
+    space = seen.spec.search_space()
+    shape = {"in_channels": data.shape[0], "outputs": data.outputs}
     controls = find_controls(
         space,
+        winner=winner.candidate,
         params=winner.params,
         count=seen.spec.final.controls,
         exclude={winner.digest},
@@ -116,12 +120,10 @@ def _opponents(context: Context, seen: Standstill, finalists: Sequence[FinalTria
         **shape,
     )
     opponents = [(Phase.CONTROL, control) for control in controls]
-    opponents.append((Phase.REFERENCE, find_reference(params=winner.params, **shape)))
+    opponents.append((Phase.REFERENCE, find_reference(winner=winner.candidate, params=winner.params, **shape)))
     rows = []
     for phase, sized in opponents:
-        macs = cost_of(
-            sized.candidate, channels=space.channels, cells=space.cells, image=data.shape, classes=len(data.classes)
-        ).macs
+        macs = cost_of(sized.candidate, image=data.shape, outputs=data.outputs).macs
         rows += [
             NewTrial(
                 phase,

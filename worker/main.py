@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from sqlalchemy.exc import DBAPIError
 
+from nas import plugins
 from nas.errors import SettingsError
 from nas.settings import Settings
 from nas.store import workers
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.read(os.environ)
         device = choose_device(options.device)
+        plugins.use(*settings.plugins)
     except (SettingsError, ValueError) as error:
         sys.stderr.write(f"nas worker: {error}\n")
         return 2

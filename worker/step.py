@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from nas.errors import Diverged, LeaseLost, SpaceExhausted, Stopped
+from nas.errors import Diverged, Infeasible, LeaseLost, SpaceExhausted, Stopped
 from nas.store import jobs, trials
 from nas.store.states import Phase, Reason, TrialState
 from nas.store.trials import Claim
@@ -60,6 +60,14 @@ def run(context: Context, claim: Claim) -> None:
     except SpaceExhausted as exhausted:
         note = str(exhausted)
         _record(context, lambda session: jobs.drop(session, claim, note))
+    except Infeasible as infeasible:
+        sentence = str(infeasible)
+        _record(
+            context,
+            lambda session: trials.finish(
+                session, claim, TrialState.INFEASIBLE, reason=Reason.INFEASIBLE, error=sentence
+            ),
+        )
     except Diverged as diverged:
         _fail(context, claim, Reason.DIVERGED, str(diverged))
     except (OperationalError, InterfaceError):
@@ -81,7 +89,7 @@ def _fail(context: Context, claim: Claim, reason: Reason, error: str) -> None:
     _record(context, record)
 
 
-def _record(context: Context, write: Callable[[Session], None]) -> None:
+def _record(context: Context, write: Callable[[Session], object]) -> None:
     try:
         with context.store.write() as session:
             write(session)

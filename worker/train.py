@@ -4,107 +4,71 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-import numpy as np
-import torch
-
 from nas.data.images import ImageSet
-from nas.data.tensors import Batchable, Normalise
-from nas.errors import SpaceExhausted
-from nas.model import cost_of
-from nas.result.package import Classifier, weights_to_bytes
+from nas.result.package import make_classifier, weights_to_bytes
 from nas.search import pruning
 from nas.seeds import derive
 from nas.space import Candidate
 from nas.store import files, history, trials
 from nas.store.states import Phase, Reason, TrialState
-from nas.store.trials import Claim, Twin
+from nas.store.trials import Claim
+from nas.train.board import Board
 from nas.train.checkpoint import Checkpoint
 from nas.train.epoch import EpochResult
 from nas.train.recipe import Recipe
 from worker.context import Context
 from worker.evaluate import evaluate
+from worker.propose import propose
 
 log = logging.getLogger(__name__)
-
-PROPOSALS = 20
-"""Twins that a strategy may propose for one trial before chance takes over."""
-
-DRAWS = 1000
-"""Twins that chance may draw before the space counts as exhausted."""
 
 
 def train(context: Context, claim: Claim) -> None:
     """Runs a search trial, or the retraining of a finalist, a control or the reference.
 
     Raises:
-        SpaceExhausted, Diverged, LeaseLost, Stopped: see nas.errors.
+        Infeasible, SpaceExhausted, Diverged, LeaseLost, Stopped: see nas.errors.
     """
     data = context.data(claim.dataset_id)
     candidate = claim.candidate or propose(context, claim, data)
+    recipe = recipe_of(claim, candidate, data)
+    board = _board(context, claim) if claim.spec.tensorboard else None
     ended: Reason | None = None
 
     def on_epoch(result: EpochResult, take: Callable[[], Checkpoint]) -> bool:
         nonlocal ended
-        _report(context, claim, result, take())
+        _report(context, claim, result, take(), board)
         ended = _why_stop(context, claim, result)
         return ended is None
 
     network = evaluate(
         candidate,
         data,
-        recipe_of(claim, data),
-        channels=claim.spec.space.channels,
-        cells=claim.spec.space.cells,
+        recipe,
         seed=seed_of(claim),
         device=context.device,
         on_epoch=on_epoch,
         should_stop=context.should_stop,
         resume=_checkpoint(context, claim),
+        source=context.source(claim.spec.transfer.weights) if _transfers(claim) else None,
+        board=board,
+        compiled=context.settings.compile,
     )
     weights = None
     if claim.phase != Phase.SEARCH:
-        normalise = Normalise.of(Batchable.of(data, "train", torch.device("cpu")).images)
-        weights = context.artifacts.put(weights_to_bytes(Classifier(normalise, network.cpu())))
+        weights = context.artifacts.put(weights_to_bytes(make_classifier(network.cpu(), data)))
     with context.store.write() as session:
         state = TrialState.PRUNED if ended else TrialState.COMPLETE
-        checkpoint = trials.finish(session, claim, state, reason=ended, weights=weights)
+        # With early stopping the network is left with the weights of its best epoch, which is what it is judged by.
+        best = state == TrialState.COMPLETE and recipe.early_stop is not None
+        checkpoint = trials.finish(session, claim, state, reason=ended, weights=weights, best_epoch=best)
     if checkpoint:
         context.artifacts.delete(checkpoint)
 
 
-def propose(context: Context, claim: Claim, data: ImageSet) -> Candidate:
-    """Chooses what a reserved trial trains, outside any transaction. Raises SpaceExhausted, LeaseLost."""
-    space = claim.spec.space.space()
-    history = context.history(claim.job_id)
-    taken = {space.digest(observation.candidate) for observation in history}
-    for attempt in range(PROPOSALS + DRAWS):
-        seed = derive(claim.spec.seed, "propose", claim.number, attempt)
-        if attempt < PROPOSALS:
-            candidate = context.strategy(claim.job_id, claim.spec.strategy).propose(space, history, seed)
-        else:
-            candidate = space.sample(np.random.default_rng(seed))
-        digest = space.digest(candidate)
-        if digest in taken:
-            continue
-        cost = cost_of(
-            candidate, channels=space.channels, cells=space.cells, image=data.shape, classes=len(data.classes)
-        )
-        try:
-            with context.store.write() as session:
-                trials.set_candidate(session, claim, candidate, digest, cost.params, cost.macs)
-        except Twin:  # another worker has just written the same one
-            history = context.history(claim.job_id)
-            taken.add(digest)
-            continue
-        return candidate
-    raise SpaceExhausted(
-        f"the search ended after {claim.number} trials: {DRAWS} random draws from the space found no further network"
-    )
-
-
-def recipe_of(claim: Claim, data: ImageSet) -> Recipe:
-    """The recipe is a function of the data and the planned epochs, the same for all networks of a phase."""
-    return Recipe.for_images(min(data.shape[1:]), epochs=claim.epochs)
+def recipe_of(claim: Claim, candidate: Candidate, data: ImageSet) -> Recipe:
+    """The job's recipe for the planned epochs, with what the candidate chose of it: retrainings keep the choice."""
+    return claim.spec.recipe_for(candidate, data.shape, epochs=claim.epochs, images=len(data.train))
 
 
 def seed_of(claim: Claim) -> int:
@@ -123,13 +87,27 @@ def _checkpoint(context: Context, claim: Claim) -> Checkpoint | None:
     return Checkpoint.from_bytes(context.artifacts.get(sha256)) if sha256 else None
 
 
-def _report(context: Context, claim: Claim, result: EpochResult, checkpoint: Checkpoint) -> None:
+def _transfers(claim: Claim) -> bool:
+    """The reference is a network of its own that starts from nothing; all others start from the source."""
+    return claim.spec.transfer is not None and claim.phase != Phase.REFERENCE
+
+
+def _board(context: Context, claim: Claim) -> Board:
+    with context.store.read() as session:
+        sha256 = files.artifact(session, claim.trial_id, "tensorboard") if claim.epoch else None
+    return Board(context.artifacts.get(sha256) if sha256 else b"", epoch=claim.epoch)
+
+
+def _report(context: Context, claim: Claim, result: EpochResult, checkpoint: Checkpoint, board: Board | None) -> None:
     # File first, row second; two jobs may train the same network, and deleting one's file must not hit the other's.
     stored = context.artifacts.put(checkpoint.to_bytes(tag=f"{claim.trial_id}.{claim.attempt}"))
+    events = context.artifacts.put(board.to_bytes()) if board is not None else None
     with context.store.write() as session:
-        replaced = trials.report(session, claim, result, stored, context.settings.lease_s)
-    if replaced:
-        context.artifacts.delete(replaced)
+        replaced = [trials.report(session, claim, result, stored, context.settings.lease_s)]
+        if events is not None:
+            replaced.append(trials.attach(session, claim, "tensorboard", events))
+    for sha256 in filter(None, replaced):
+        context.artifacts.delete(sha256)
 
 
 def _why_stop(context: Context, claim: Claim, result: EpochResult) -> Reason | None:

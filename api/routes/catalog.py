@@ -2,31 +2,13 @@
 
 from fastapi import APIRouter
 
-from api.deps import Service
-from api.schemas import DatasetInfo, Items, Named
-from nas.data.builtin import BUILTIN
+from api.schemas import Items, Named, Published
 from nas.search.catalog import STRATEGIES
-from nas.space.operations import OPERATIONS
-from nas.store import datasets
+from nas.space import known, to_text
+from nas.space.known import SOURCES
+from nas.space.operations import known_operations
 
 router = APIRouter(prefix="/v1", tags=["catalog"])
-
-
-@router.get("/datasets")
-def list_datasets(service: Service) -> Items[DatasetInfo]:
-    """Data sets by name: the built-in ones, and what has been added."""
-    with service.store.read() as session:
-        stored = {row.name: row for row in datasets.listed(session)}
-    summaries = {name: builtin.summary for name, builtin in BUILTIN.items()}
-    unused = {"image": None, "classes": None, "splits": None, "digest": None}
-    return Items[DatasetInfo](
-        items=[
-            DatasetInfo.of(stored[name], summaries.get(name, "added by hand"))
-            if name in stored
-            else DatasetInfo.model_validate({"name": name, "summary": summaries[name], **unused})
-            for name in sorted(summaries.keys() | stored.keys())
-        ]
-    )
 
 
 @router.get("/strategies")
@@ -37,7 +19,24 @@ def list_strategies() -> Items[Named]:
     )
 
 
+@router.get("/genotypes")
+def list_genotypes() -> Items[Published]:
+    """Published genotypes, to start a job from."""
+    return Items[Published](
+        items=[
+            Published(
+                name=name,
+                darts=to_text(known(name)),
+                genotype=known(name).to_json(),
+                source=source.paper,
+                file=source.file,
+            )
+            for name, source in SOURCES.items()
+        ]
+    )
+
+
 @router.get("/operations")
 def list_operations() -> Items[Named]:
-    """What an edge of a cell can be."""
-    return Items[Named](items=[Named(name=name, summary=summary) for name, summary in OPERATIONS.items()])
+    """What an edge of a cell can be: the project's operations, and the user's own (NAS_PLUGINS)."""
+    return Items[Named](items=[Named(name=name, summary=summary) for name, summary in known_operations().items()])

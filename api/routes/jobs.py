@@ -1,10 +1,18 @@
 """Jobs: ask for one, watch it, cancel it, take its model home."""
 
+import os
+import tempfile
+import zipfile
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Query, Response
+from fastapi import Path as PathParameter
+from fastapi.responses import FileResponse
+from sqlalchemy.exc import IntegrityError
+from starlette.background import BackgroundTask
 
-from api.deps import IfNoneMatch, Service, tagged
+from api.deps import IfNoneMatch, Parts, Service, tagged
 from api.errors import Problem
 from api.schemas import (
     Best,
@@ -19,10 +27,12 @@ from api.schemas import (
     darts_text,
     links,
 )
-from nas.errors import NotReady
-from nas.spec import JobSpec, complete
+from nas.complete import complete
+from nas.errors import InvalidInput, NotFound, NotReady
+from nas.spec import JobSpec, TransferSpec
 from nas.store import dashboard, datasets, files, jobs, listing
 from nas.store.states import ACTIVE_JOB, Phase, TrialState
+from nas.store.tables import Trial
 
 _PROBLEM: dict[str, Any] = {"model": Problem}
 router = APIRouter(
@@ -32,37 +42,80 @@ router = APIRouter(
 )
 
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL takes no NUL, not even to compare with
-JobId = Annotated[str, Path(max_length=64, pattern=_PLAIN, description="id of a job")]
-Number = Annotated[int, Path(ge=0, le=2**31 - 1, description="number of a trial")]
+JobId = Annotated[str, PathParameter(max_length=64, pattern=_PLAIN, description="id of a job")]
+Number = Annotated[int, PathParameter(ge=0, le=2**31 - 1, description="number of a trial")]
 Limit = Annotated[int, Query(ge=1, le=500, description="how many at the most")]
 Cursor = Annotated[str | None, Query(max_length=500, pattern=_PLAIN, description="next_cursor of the page before")]
 
 EXAMPLES: dict[str, Any] = {
     "shortest": {"summary": "Everything by default", "value": {"dataset": "digits"}},
+    "open": {
+        "summary": "Open to search, within limits, from a published network",
+        "value": {
+            "dataset": "digits",
+            "space": {
+                "ops": ["skip_connect", "max_pool_3x3", "sep_conv_3x3", "conv_3x3"],
+                "channels": {"low": 4, "high": 16},
+                "activation": {"choices": ["relu", "silu"]},
+            },
+            "recipe": {
+                "optimizer": {"choices": ["nesterov", "adamw"]},
+                "lr": {"low": 0.001, "high": 0.2, "log": True},
+                "cutout": 0.25,
+            },
+            "limits": {"max_params": 100_000, "max_latency_ms": 50},
+            "start": ["DARTS_V2"],
+        },
+    },
+    "layers": {
+        "summary": "The whole network, layer by layer",
+        "value": {"dataset": "digits", "space": {"kind": "layers", "most": 6, "widest": 64, "norm": "group"}},
+    },
     "all": {
-        "summary": "Everything said",
+        "summary": "Every part of a job",
         "value": {
             "name": "small digits",
             "dataset": "digits",
             "space": {"ops": ["skip_connect", "max_pool_3x3", "sep_conv_3x3"], "nodes": 4, "channels": 8, "cells": 4},
+            "recipe": {"optimizer": "nesterov", "lr": 0.1, "schedule": "cosine", "mixup": 0.2},
+            "limits": {
+                "max_params": 100_000,
+                "max_macs": 10_000_000,
+                "max_latency_ms": 50,
+                "max_memory_mb": 100,
+                "batch_size": 1,
+            },
+            "start": [],
             "strategy": "tpe",
             "engine": "optuna",
             "budget": {"trials": 24, "epochs": 8, "seconds": 3600, "parallel": 4},
             "final": {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3},
+            "tensorboard": False,
             "seed": 0,
         },
     },
 }
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={409: _PROBLEM})
 def create(service: Service, response: Response, spec: Annotated[JobSpec, Body(openapi_examples=EXAMPLES)]) -> Created:
     """Asks for a search. Workers begin as soon as one is free; poll the dashboard."""
-    dataset = datasets.ensure(service.store, service.artifacts, spec.dataset)
-    image = (dataset.channels, dataset.height, dataset.width)
-    whole = complete(spec.model_dump(exclude_unset=True), image=image, images=dataset.train)
-    with service.store.write() as session:
-        job = jobs.create(session, whole, dataset)
+    dataset = datasets.ensure(service.store, service.artifacts, spec.dataset, service.settings.data)
+    body = spec.model_dump(mode="json", exclude_unset=True)
+    if spec.transfer is not None:
+        body["transfer"] = _source(service, spec.transfer)
+    whole = complete(
+        body,
+        image=(dataset.channels, dataset.height, dataset.width),
+        images=dataset.train,
+        outputs=len(dataset.classes),
+        task=dataset.task,
+    )
+    try:
+        with service.store.write() as session:
+            job = jobs.create(session, whole, dataset)
+    except IntegrityError as error:  # the row that the job refers to has just gone
+        raise NotReady(f"the data set {spec.dataset!r} was deleted meanwhile; add it and post the job again") from error
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return Created(id=job.id, state=job.state, links=links(job.id))
 
@@ -146,8 +199,9 @@ def best(service: Service, job_id: JobId) -> Best:
         test_accuracy=job.verdict["shipped"]["accuracy"] if job.verdict else None,
         params=trial.params,
         macs=trial.macs,
-        genotype=(trial.candidate or {})["genotype"],
-        darts=darts_text(trial) or "",
+        genotype=(trial.candidate or {}).get("genotype"),
+        candidate=trial.candidate or {},
+        darts=darts_text(trial),
         verdict=job.verdict,
         links=links(job_id),
     )
@@ -172,6 +226,62 @@ def model(service: Service, job_id: JobId, if_none_match: IfNoneMatch = None) ->
     answer = tagged(service.artifacts.get(sha256), "application/zip", if_none_match)
     answer.headers["Content-Disposition"] = f'attachment; filename="model-{job_id}.zip"'
     return answer
+
+
+@router.get(
+    "/{job_id}/tensorboard",
+    response_class=FileResponse,
+    responses={200: {"content": {"application/zip": {}}, "description": "logs.zip"}, 409: _PROBLEM},
+)
+def tensorboard(service: Service, job_id: JobId) -> FileResponse:
+    """The TensorBoard logs of all trials: unpack them, then `tensorboard --logdir FOLDER`. Asked for with the job."""
+    with service.store.read() as session:
+        job = jobs.get(session, job_id)
+        logs = files.of_kind(session, job_id, "tensorboard")
+    if not logs:
+        why = "its trials write them" if job.spec.get("tensorboard") else "it was posted without tensorboard: true"
+        raise NotReady(f"job {job_id} has no TensorBoard logs: {why}")
+    handle, path = tempfile.mkstemp(prefix="nas-logs-", suffix=".zip")
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for trial, sha256 in logs:
+                name = f"{trial.number:05d}-{trial.phase}/events.out.tfevents.{int(trial.created_at.timestamp())}.nas"
+                archive.writestr(name, _newest(service, trial, sha256))
+    except BaseException:
+        Path(path).unlink()
+        raise
+    return FileResponse(
+        path,
+        media_type="application/zip",
+        filename=f"logs-{job_id}.zip",
+        background=BackgroundTask(Path(path).unlink, missing_ok=True),
+    )
+
+
+def _newest(service: Parts, trial: Trial, sha256: str) -> bytes:
+    """The log of a trial; one that is replaced after an epoch is deleted, also while others are being read."""
+    while True:
+        try:
+            return service.artifacts.get(sha256)
+        except FileNotFoundError:
+            with service.store.read() as session:
+                newer = files.artifact(session, trial.id, "tensorboard")
+            if newer is None or newer == sha256:
+                raise
+            sha256 = newer
+
+
+def _source(service: Parts, transfer: TransferSpec) -> dict[str, Any]:
+    """The transfer with what the service fills in. Raises InvalidInput."""
+    for name in ("candidate", "weights"):
+        if getattr(transfer, name) is not None:
+            raise InvalidInput(f"transfer.{name}", "…", "the service fills it in; leave it out")
+    try:
+        with service.store.read() as session:
+            model = jobs.model(session, transfer.job)
+    except (NotFound, NotReady) as error:
+        raise InvalidInput("transfer.job", transfer.job, str(error)) from error
+    return {"job": transfer.job, "candidate": model.candidate.to_json(), "weights": model.weights}
 
 
 def _why(state: str, reason: str | None) -> str:

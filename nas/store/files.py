@@ -15,6 +15,17 @@ def artifact(session: Session, trial_id: int, kind: str) -> str | None:
     return session.scalar(select(Artifact.sha256).where(Artifact.trial_id == trial_id, Artifact.kind == kind))
 
 
+def of_kind(session: Session, job_id: str, kind: str) -> list[tuple[Trial, str]]:
+    """The trials of a job that have an artifact of that kind, by number, with its sha256."""
+    rows = session.execute(
+        select(Trial, Artifact.sha256)
+        .join(Artifact, Artifact.trial_id == Trial.id)
+        .where(Trial.job_id == job_id, Artifact.kind == kind)
+        .order_by(Trial.number)
+    )
+    return [(trial, sha256) for trial, sha256 in rows]
+
+
 def package(session: Session, job_id: str) -> str | None:
     """The sha256 of a job's package, if it has one."""
     return session.scalar(

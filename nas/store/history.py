@@ -4,13 +4,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nas.search.strategy import Observation
-from nas.space import Candidate
+from nas.space import Candidate, Shape
 from nas.store.states import FINISHED_TRIAL, Phase, Reason, TrialState
 from nas.store.tables import Epoch, Trial
 
 
-def observations(session: Session, job_id: str, since: int = 0) -> list[Observation]:
-    """The search trials of a job with numbers from `since` on that have a candidate, in their order."""
+def observations(session: Session, job_id: str, frame: Shape, since: int = 0) -> list[Observation[Candidate]]:
+    """The search trials of a job with numbers from `since` on that have a candidate, in their order.
+
+    Args:
+        session: to read with.
+        job_id: of the job.
+        frame: of candidates that an older version wrote without theirs.
+        since: the first number.
+    """
     rows = session.execute(
         select(Trial.number, Trial.candidate, Trial.state, Trial.reason, Trial.epoch, Trial.accuracy)
         .where(Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Trial.number >= since, Trial.digest.is_not(None))
@@ -19,11 +26,12 @@ def observations(session: Session, job_id: str, since: int = 0) -> list[Observat
     return [
         Observation(
             number=number,
-            candidate=Candidate.from_json(candidate),
+            candidate=Candidate.from_json(candidate, frame),
             finished=state in FINISHED_TRIAL,
             complete=state == TrialState.COMPLETE,
             epoch=epoch,
-            accuracy=None if reason == Reason.DIVERGED else accuracy,
+            infeasible=state == TrialState.INFEASIBLE,
+            accuracy=None if reason == Reason.DIVERGED or state == TrialState.FAILED else accuracy,
         )
         for number, candidate, state, reason, epoch, accuracy in rows
     ]

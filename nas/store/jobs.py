@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.orm import Session
 
-from nas.errors import InvalidInput, NotFound
+from nas.errors import InvalidInput, NotFound, NotReady
 from nas.space import Candidate
 from nas.spec import JobSpec
-from nas.store import moves, trials
+from nas.store import files, moves, trials
 from nas.store.artifacts import Stored
 from nas.store.session import now
 from nas.store.states import ACTIVE_TRIAL, JobState, Phase, TrialState, advance
@@ -54,6 +54,28 @@ def page(session: Session, limit: int, after: str | None) -> Sequence[Job]:
         older = and_(Job.created_at == last.created_at, Job.id < last.id)
         query = query.where(or_(Job.created_at < last.created_at, older))
     return session.scalars(query).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The network that a job ended with: what it is, and the sha256 of its weights."""
+
+    candidate: Candidate
+    weights: str
+
+
+def model(session: Session, job_id: str) -> Model:
+    """The network of a job that has succeeded. Raises NotFound, NotReady."""
+    job = get(session, job_id)
+    if job.state != JobState.SUCCEEDED or job.verdict is None:
+        raise NotReady(f"job {job_id} is {job.state}; only the model of a job that has succeeded can be taken over")
+    shipped = job.verdict["shipped"]["trial"]
+    trial = session.scalars(select(Trial).where(Trial.job_id == job_id, Trial.number == shipped)).one()
+    weights = files.artifact(session, trial.id, "weights")
+    if weights is None:
+        raise NotReady(f"the weights of job {job_id} are gone")
+    frame = JobSpec.model_validate(job.spec).space.shape()
+    return Model(Candidate.from_json(trial.candidate, frame), weights)
 
 
 def cancel(session: Session, job_id: str) -> Job:
@@ -140,7 +162,7 @@ def standstill(session: Session) -> Standstill | None:
 
 def finals(session: Session, job_id: str) -> list[FinalTrial]:
     """All trials of the phases after the search, by number."""
-    return _finals(session, select(Trial).where(Trial.job_id == job_id, Trial.phase != Phase.SEARCH))
+    return _finals(session, job_id, select(Trial).where(Trial.job_id == job_id, Trial.phase != Phase.SEARCH))
 
 
 def best_searched(session: Session, job_id: str, limit: int) -> list[FinalTrial]:
@@ -148,6 +170,7 @@ def best_searched(session: Session, job_id: str, limit: int) -> list[FinalTrial]
     for state in (TrialState.COMPLETE, TrialState.PRUNED):
         found = _finals(
             session,
+            job_id,
             select(Trial)
             .where(
                 Trial.job_id == job_id,
@@ -162,6 +185,16 @@ def best_searched(session: Session, job_id: str, limit: int) -> list[FinalTrial]
         if found:
             return found
     return []
+
+
+def refused(session: Session, job_id: str) -> str | None:
+    """What the last network that broke a limit of the job was refused for; None if there was none."""
+    return session.scalar(
+        select(Trial.error)
+        .where(Trial.job_id == job_id, Trial.state == TrialState.INFEASIBLE)
+        .order_by(Trial.number.desc())
+        .limit(1)
+    )
 
 
 def go_on(session: Session, seen: Standstill, rows: Sequence[NewTrial], note: str | None = None) -> bool:
@@ -224,14 +257,15 @@ def drop(session: Session, claim: trials.Claim, note: str) -> None:
     close_search(session, claim.job_id, note)
 
 
-def _finals(session: Session, query: Any) -> list[FinalTrial]:
+def _finals(session: Session, job_id: str, query: Any) -> list[FinalTrial]:
+    frame = JobSpec.model_validate(session.get_one(Job, job_id).spec).space.shape()
     return [
         FinalTrial(
             trial.id,
             trial.number,
             trial.phase,
             trial.state,
-            Candidate.from_json(trial.candidate) if trial.candidate else None,
+            Candidate.from_json(trial.candidate, frame) if trial.candidate else None,
             trial.digest,
             trial.seed_index,
             trial.accuracy,

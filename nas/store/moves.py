@@ -14,6 +14,9 @@ from nas.store.session import now
 from nas.store.states import ACTIVE_TRIAL, TRIAL_NEXT, JobState, Phase, Reason, TrialState, advance
 from nas.store.tables import Incumbent, Job, Tally, Trial
 
+INFEASIBLE_SHARE = 4
+"""Networks that break the job's limits cost nothing and do not count; but no more than so many for each trial asked."""
+
 MAX_FAILURES_IN_ROW = 3
 """So many infrastructure failures in a row fail the job: the next trial would fail as well."""
 
@@ -88,6 +91,8 @@ def end(session: Session, job: Job, trial: Trial, state: TrialState, reason: Rea
     move(session, trial, state)
     if trial.phase == Phase.SEARCH and state == TrialState.COMPLETE and trial.accuracy is not None:
         _note_incumbent(session, job, trial, moment)
+    if state == TrialState.INFEASIBLE:
+        _replace(session, job)
     job.failures_in_row = job.failures_in_row + 1 if reason in (Reason.ERROR, Reason.LOST) else 0
     if job.failures_in_row >= MAX_FAILURES_IN_ROW:
         last = (error or "").strip().splitlines()[-1:] or ["no message"]
@@ -101,6 +106,19 @@ def move(session: Session, trial: Trial, to: TrialState) -> None:
     before, trial.state = trial.state, to
     session.flush()
     _count(session, trial.job_id, trial.phase, {before: -1, to: 1})
+
+
+def _replace(session: Session, job: Job) -> None:
+    """Plans another trial for one that broke a limit, unless the space seems to hold hardly any that do not."""
+    count = session.scalar(
+        select(Tally.count).where(
+            Tally.job_id == job.id, Tally.phase == Phase.SEARCH, Tally.state == TrialState.INFEASIBLE
+        )
+    )
+    if (count or 0) <= INFEASIBLE_SHARE * job.spec["budget"]["trials"]:
+        job.trials_planned += 1
+    else:
+        job.note = f"{count} networks broke the job's limits and were not trained; widen the limits or the space"
 
 
 def _note_incumbent(session: Session, job: Job, trial: Trial, moment: datetime) -> None:

@@ -47,6 +47,7 @@ class Reason(StrEnum):
 
     LOST = "lost"
     DIVERGED = "diverged"
+    INFEASIBLE = "infeasible"
     ERROR = "error"
     RUNG = "rung"
     BUDGET = "budget"

@@ -1,6 +1,6 @@
 """The life of a trial in a worker's hands: claimed under a lease, fenced by its attempt, reported, ended, lost."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -113,10 +113,20 @@ def reserve(session: Session, worker: str, lease_s: float) -> Claim | None:
     return _claim(trial, job)
 
 
-def set_candidate(session: Session, claim: Claim, candidate: Candidate, digest: str, params: int, macs: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What is known of a candidate before it is trained; what was not asked for is None."""
+
+    params: int
+    macs: int
+    latency_ms: float | None = None
+    memory_mb: float | None = None
+
+
+def set_candidate(session: Session, claim: Claim, candidate: Candidate, digest: str, costs: Costs) -> None:
     """Writes what a reserved trial will train. Raises Twin if the job has it already, LeaseLost."""
     try:
-        _fenced(session, claim, candidate=candidate.to_json(), digest=digest, params=params, macs=macs)
+        _fenced(session, claim, candidate=candidate.to_json(), digest=digest, **asdict(costs))
     except IntegrityError as error:
         raise Twin(digest) from error
 
@@ -155,6 +165,7 @@ def report(session: Session, claim: Claim, result: EpochResult, checkpoint: Stor
             validation_accuracy=result.validation_accuracy,
             lr=result.lr,
             seconds=result.seconds,
+            metrics=dict(result.metrics),
         )
     )
     return record(session, claim.trial_id, "checkpoint", checkpoint)
@@ -168,8 +179,15 @@ def finish(
     reason: Reason | None = None,
     error: str | None = None,
     weights: Stored | None = None,
+    best_epoch: bool = False,
 ) -> str | None:
     """Ends a trial in a final state, and fails its job after too many failures in a row. Raises LeaseLost.
+
+    Args:
+        session, claim: of the worker that ends it.
+        state, reason, error: how it ended, and why.
+        weights: what it leaves.
+        best_epoch: whether its accuracy is that of its best epoch; of its last one otherwise.
 
     Returns:
         The sha256 of the trial's checkpoint, which nobody needs any more.
@@ -179,6 +197,8 @@ def finish(
     trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
     if weights is not None:
         record(session, trial.id, "weights", weights)
+    if best_epoch:
+        trial.accuracy = session.scalar(select(func.max(Epoch.validation_accuracy)).where(Epoch.trial_id == trial.id))
     end(session, job, trial, state, reason, error)
     return forget(session, trial.id, "checkpoint")
 
@@ -229,10 +249,10 @@ def reap(store: Store) -> int:
     return reaped
 
 
-def attach(session: Session, claim: Claim, kind: str, stored: Stored) -> None:
-    """Records a file of a trial. Raises LeaseLost."""
+def attach(session: Session, claim: Claim, kind: str, stored: Stored) -> str | None:
+    """Records a file of a trial; returns the sha256 of the one it replaces. Raises LeaseLost."""
     _fenced(session, claim)
-    record(session, claim.trial_id, kind, stored)
+    return record(session, claim.trial_id, kind, stored)
 
 
 def _has_room() -> Any:
@@ -258,6 +278,7 @@ def _deadline(job: Job) -> datetime | None:
 
 
 def _claim(trial: Trial, job: Job) -> Claim:
+    spec = JobSpec.model_validate(job.spec)
     return Claim(
         trial_id=trial.id,
         attempt=trial.attempt,
@@ -267,8 +288,8 @@ def _claim(trial: Trial, job: Job) -> Claim:
         seed_index=trial.seed_index,
         epochs=trial.epochs,
         epoch=trial.epoch,
-        candidate=Candidate.from_json(trial.candidate) if trial.candidate else None,
-        spec=JobSpec.model_validate(job.spec),
+        candidate=Candidate.from_json(trial.candidate, spec.space.shape()) if trial.candidate else None,
+        spec=spec,
         dataset_id=job.dataset_id,
         deadline=_deadline(job) if trial.phase == Phase.SEARCH else None,
     )

@@ -37,17 +37,30 @@ def nested(path: str, value: object) -> dict[str, Any]:
 # --- fields that are not there
 
 FIELDS = {
-    "": "dataset, name, space, strategy, engine, budget, final, seed",
-    "space.": "ops, nodes, channels, cells",
+    "": "dataset, name, space, recipe, limits, start, transfer, strategy, engine, budget, final, tensorboard, seed",
+    "space.": "channels, cells, tail, skeleton, stem, merge, activation, norm, downsample, dropout, drop_path, "
+    "auxiliary, kind, ops, nodes, layer_kinds, fewest, most, narrowest, widest, kernels, parallel",
+    "recipe.": "batch_size, accumulate, optimizer, lr, momentum, ",
+    "limits.": "max_params, max_macs, max_latency_ms, max_memory_mb, batch_size",
+    "transfer.": "job, candidate, weights",
     "budget.": "trials, epochs, seconds, parallel",
     "final.": "finalists, controls, epochs, seeds",
+    "recipe.lr.": "low, high, log",
 }
+
+BESIDE = {"transfer.": {"job": "nope"}, "recipe.lr.": {"low": 0.1, "high": 0.2}}
+"""What has to stand beside a field for the object to be read at all."""
 
 
 @pytest.mark.parametrize("place", FIELDS)
-@pytest.mark.parametrize("name", ["epoch", "body", "query", "path", "header", "Space", "", "0", "🎉"])
+@pytest.mark.parametrize("name", ["epoch", "body", "query", "path", "header", "Space", "", "0", "🎉", "range:", "a:"])
 def test_a_field_that_is_not_there_is_answered_with_those_that_are(api: ApiClient, place: str, name: str) -> None:
     body = nested(f"{place}{name}", 7)
+    for path, beside in BESIDE.items():
+        if path == place:
+            *parents, last = place.removesuffix(".").split(".")
+            inner = body[parents[0]] if parents else body
+            inner[last] |= beside
     said = fault(api.ask(body), f"{place}{name}" or "body", f"there is no such field; allowed: {FIELDS[place]}")
     assert said["value"] == 7
 
@@ -80,11 +93,18 @@ INTEGERS = {
 }
 
 
+OPEN = ("space.channels", "space.cells")
+"""Those of them that the search may choose."""
+
+
 @pytest.mark.parametrize("path", INTEGERS)
 def test_a_whole_number_has_to_be_one(api: ApiClient, path: str) -> None:
     others: tuple[Any, ...] = ("24", "", True, False, 8.5, [], {}, [8])
     for value in others:
-        said = fault(api.ask(nested(path, value)), path, "valid integer")
+        mend = "valid integer"
+        if path in OPEN and isinstance(value, list | dict):
+            mend = "it has to be a single value" if isinstance(value, list) else "it has to be a value, "
+        said = fault(api.ask(nested(path, value)), path, mend)
         assert said["value"] == (value if isinstance(value, bool | str | float) else repr(value))
     if path != "budget.parallel":
         fault(api.ask(nested(path, None)), path, "valid integer")
@@ -114,7 +134,7 @@ def test_seconds_are_a_positive_number_of_at_most_a_year(api: ApiClient) -> None
         fault(api.ask(json.dumps(nested(path, "RAW")).replace('"RAW"', raw)), path, "finite number")
 
 
-@pytest.mark.parametrize("path", ["space", "budget", "final"])
+@pytest.mark.parametrize("path", ["space", "recipe", "limits", "budget", "final"])
 @pytest.mark.parametrize("value", [None, [], "digits", 7, True, [{}]])
 def test_an_object_has_to_be_one(api: ApiClient, path: str, value: object) -> None:
     fault(api.ask(nested(path, value)), path, "it has to be a JSON object")
@@ -167,14 +187,15 @@ def test_a_name_that_is_not_on_the_list_is_answered_with_the_list(
 @pytest.mark.parametrize(
     ("ops", "field", "mend"),
     [
-        ([], "space.ops", "at least 1 item"),
+        ([], "space.ops", "name at least one of none, max_pool_3x3"),
         (["skip_connect", "conv"], "space.ops", "'conv' is no operation; allowed: none, max_pool_3x3, avg_pool_3x3"),
         (["skip_connect", "skip_connect"], "space.ops", "'skip_connect' stands there twice"),
         (["none"], "space.ops", "a network of nothing but 'none' cannot learn"),
-        ("skip_connect", "space.ops", "valid tuple"),
-        ({"skip_connect": 1}, "space.ops", "valid tuple"),
-        (None, "space.ops", "valid tuple"),
-        (7, "space.ops", "valid tuple"),
+        ("skip_connect", "space.ops", "it has to be a list"),
+        ({"skip_connect": 1}, "space.ops", "it has to be a list"),
+        ({"choices": [["skip_connect"]]}, "space.ops", "it has to be a list"),
+        (None, "space.ops", "it has to be a list"),
+        (7, "space.ops", "it has to be a list"),
         ([7], "space.ops.0", "valid string"),
         (["skip_connect", None], "space.ops.1", "valid string"),
         ([["skip_connect"]], "space.ops.0", "valid string"),

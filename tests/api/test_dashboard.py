@@ -90,6 +90,7 @@ def test_a_job_at_work_shows_its_best_and_its_running_trials(api: ApiClient) -> 
         "params": 1000 + best.trial_id,
         "macs": 5000 + best.trial_id,
         "genotype": candidate(best.trial_id).to_json()["genotype"],
+        "candidate": candidate(best.trial_id).to_json(),
     }
     assert [(found["trial"], found["accuracy"]) for found in shown["incumbents"]] == [(0, 0.6)]
     assert shown["incumbents"][0]["at_s"] > 0

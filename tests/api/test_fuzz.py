@@ -1,12 +1,16 @@
 """Whatever is posted, the answer is a job or a problem document, never a 5xx."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nas.spec import ENGINES, JobSpec
+from nas.space import Shape
+from nas.space.known import KNOWN
+from nas.spec import ENGINES, JobSpec, TransferSpec
+from nas.train.recipe import Recipe
 from tests.api.client import ApiClient, problem
 
 texts = st.text(max_size=20) | st.text(st.characters(categories=["Cs", "Cc"]), max_size=3)
@@ -21,12 +25,30 @@ FIELDS: dict[str | None, list[str]] = {
         for part, field in JobSpec.model_fields.items()
         if field.annotation is not None and hasattr(field.annotation, "model_fields")
     },
+    "transfer": list(TransferSpec.model_fields),
 }
+WORDS = sorted(
+    {"digits", "squares", "random", "tpe", *ENGINES, "none", "skip_connect", "sep_conv_3x3", "conv", "cells", "layers"}
+    | {"mse", "cross_entropy", *KNOWN, KNOWN["DARTS_V2"], "Genotype(normal=[], normal_concat=range(9**9))"}
+    | {
+        word
+        for model in (Shape, Recipe)
+        for field in model.model_fields.values()
+        for word in get_args(field.annotation)
+        if isinstance(word, str)
+    }
+)
+values = st.integers(-1, 30) | st.sampled_from(WORDS) | st.floats(0, 100) | st.booleans() | st.none()
+ranges = st.fixed_dictionaries(
+    {"low": values | leaves, "high": values | leaves}, optional={"log": st.booleans() | leaves}
+)
 likely = (
-    st.integers(-1, 30)
-    | st.sampled_from(["digits", "squares", "random", "tpe", *ENGINES, "none", "skip_connect", "sep_conv_3x3"])
-    | st.lists(st.sampled_from(["none", "skip_connect", "sep_conv_3x3", "conv"]), max_size=4)
-    | st.floats(0, 100)
+    values
+    | st.lists(values, max_size=4)
+    | st.fixed_dictionaries({"choices": st.lists(values | leaves, max_size=4)})
+    | st.builds(lambda a, b: {"low": min(a, b), "high": max(a, b)}, st.integers(0, 20), st.integers(0, 20))
+    | st.builds(lambda a, b: {"low": min(a, b), "high": max(a, b), "log": True}, st.floats(0, 1), st.floats(0, 1))
+    | ranges
 )
 
 
@@ -34,7 +56,7 @@ likely = (
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
     """Almost a job: the right fields, mostly with values that could be theirs."""
     body: dict[str, Any] = {"dataset": "squares"}
-    for _ in range(draw(st.integers(0, 4))):
+    for _ in range(draw(st.integers(0, 6))):
         part = draw(st.sampled_from(list(FIELDS)))
         name = draw(st.sampled_from(FIELDS[part]) if draw(st.integers(0, 9)) else texts)
         value = draw(likely if draw(st.integers(0, 3)) else anything)
@@ -47,7 +69,11 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 def check(api: ApiClient, body: object) -> None:
     answer = api.ask(json.dumps(body))
     if answer.status_code == 201:
-        assert api.get(answer.headers["Location"]).json()["spec"]["dataset"] in ("squares", "digits")
+        spec = api.get(answer.headers["Location"]).json()["spec"]
+        assert spec["dataset"] in ("squares", "digits")
+        again = JobSpec.model_validate(spec)  # as workers read it
+        assert again.model_dump(mode="json") == spec
+        again.search_space().sample(np.random.default_rng(0))
         return
     assert problem(answer, answer.status_code)["errors"]
     assert 400 <= answer.status_code < 500

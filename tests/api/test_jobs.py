@@ -1,5 +1,6 @@
 """Jobs over HTTP, from the request to the model, with the test in the place of the workers."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,58 @@ import pytest
 from nas.client import Client, ServiceError
 from nas.settings import Settings
 from nas.space import from_text
+from nas.spec import AUTOMATIC
 from nas.store import jobs, moves, trials
 from nas.store.jobs import NewTrial
 from nas.store.states import Phase, Reason, TrialState
 from nas.store.tables import Job
 from nas.train.epoch import EpochResult
+from nas.train.recipe import Recipe
 from tests.api.client import ApiClient, fault, problem
 from tests.support import BACKENDS, LEASE_S, candidate, digest, finish, propose, report, run_trial, stored, take
+
+SPACE: dict[str, Any] = {
+    "kind": "cells",
+    "ops": [
+        "max_pool_3x3",
+        "avg_pool_3x3",
+        "skip_connect",
+        "sep_conv_3x3",
+        "sep_conv_5x5",
+        "dil_conv_3x3",
+        "dil_conv_5x5",
+    ],
+    "nodes": 4,
+    "channels": 8,
+    "cells": 4,
+    "tail": 0,
+    "skeleton": "stacked",
+    "stem": "cifar",
+    "merge": "sum",
+    "activation": "relu",
+    "norm": "batch",
+    "downsample": "factorized",
+    "dropout": 0.0,
+    "drop_path": 0.0,
+    "auxiliary": 0.0,
+    "layer_kinds": ["conv", "separable", "dilated", "grouped", "conv_down", "max_pool", "avg_pool"],
+    "fewest": 3,
+    "most": 8,
+    "narrowest": 16,
+    "widest": 256,
+    "kernels": [3, 5],
+    "parallel": True,
+}
+RECIPE = {name: None if name in AUTOMATIC else field.default for name, field in Recipe.model_fields.items()}
+RECIPE = json.loads(json.dumps({name: value for name, value in RECIPE.items() if name != "epochs"}))  # tuples are lists
+LIMITS = {
+    "max_params": None,
+    "max_macs": None,
+    "max_latency_ms": None,
+    "max_memory_mb": None,
+    "batch_size": 1,
+}
+"""What a job on 8×8 images has where it says nothing."""
 
 LINKS = ("self", "dashboard", "trials", "best", "model", "cancel")
 
@@ -53,20 +99,12 @@ def test_a_data_set_is_all_that_a_job_needs(api: ApiClient) -> None:
     assert spec == {
         "dataset": "digits",
         "name": None,
-        "space": {
-            "ops": [
-                "max_pool_3x3",
-                "avg_pool_3x3",
-                "skip_connect",
-                "sep_conv_3x3",
-                "sep_conv_5x5",
-                "dil_conv_3x3",
-                "dil_conv_5x5",
-            ],
-            "nodes": 4,
-            "channels": 8,
-            "cells": 4,
-        },
+        "space": SPACE,
+        "recipe": RECIPE,
+        "limits": LIMITS,
+        "start": [],
+        "transfer": None,
+        "tensorboard": False,
         "strategy": "tpe",
         "engine": "optuna",
         "budget": {"trials": 24, "epochs": 8, "seconds": None, "parallel": None},
@@ -88,7 +126,8 @@ def test_what_was_asked_for_is_what_is_stored(api: ApiClient) -> None:
     }
     job_id = api.add_job(**body)
     shown = api.get(f"/v1/jobs/{job_id}").json()
-    assert shown["spec"] == body
+    filled = {"space": SPACE | body["space"], "recipe": RECIPE, "limits": LIMITS}
+    assert shown["spec"] == body | filled | {"start": [], "transfer": None, "tensorboard": False}
     assert (shown["name"], shown["dataset"], shown["strategy"]) == ("Ünïcode 🎉 name", "squares", "random")
 
 
@@ -154,6 +193,7 @@ def test_a_limit_that_is_none_is_refused(api: ApiClient, list_: str, limit: str)
         ("GET", "/trials/0"),
         ("GET", "/best"),
         ("GET", "/model"),
+        ("GET", "/tensorboard"),
         ("POST", "/cancel"),
     ],
 )
@@ -166,7 +206,7 @@ def test_a_job_that_is_not_there_is_not_found(api: ApiClient, method: str, path:
 @pytest.mark.parametrize("backend", BACKENDS)  # only PostgreSQL fails at a NUL
 @pytest.mark.parametrize("job_id", ["%00", "a%00b", "%0A", "%7F", "a" * 65])
 def test_what_no_job_can_be_called_is_refused(api: ApiClient, job_id: str) -> None:
-    for path in ("", "/dashboard", "/trials", "/trials/0", "/best", "/model"):
+    for path in ("", "/dashboard", "/trials", "/trials/0", "/best", "/model", "/tensorboard"):
         fault(api.get(f"/v1/jobs/{job_id}{path}"), "job_id")
     fault(api.post(f"/v1/jobs/{job_id}/cancel"), "job_id")
 
@@ -195,6 +235,8 @@ def test_trials_are_listed_as_far_as_they_are(api: ApiClient) -> None:
         "epochs": 3,
         "params": 1005,
         "macs": 5005,
+        "latency_ms": None,
+        "memory_mb": None,
         "seed_index": 0,
         "attempt": 1,
         "worker": "ada",
@@ -271,6 +313,7 @@ def test_a_trial_is_shown_with_its_curve_and_its_genotype(api: ApiClient) -> Non
         "validation_accuracy": 0.2,
         "lr": 0.1,
         "seconds": 2.0,
+        "metrics": {},
     }
     assert shown["candidate"] == candidate(5).to_json()
     assert from_text(shown["darts"]) == candidate(5).architecture
@@ -318,7 +361,8 @@ def test_the_best_network_is_the_incumbent_as_long_as_the_search_goes_on(api: Ap
     shown = api.get(f"/v1/jobs/{job_id}/best").json()
     assert (shown["trial"], shown["accuracy"], shown["test_accuracy"], shown["verdict"]) == (1, 0.8, None, None)
     assert (shown["params"], shown["macs"]) == (1000 + best.trial_id, 5000 + best.trial_id)
-    assert {"genotype": shown["genotype"]} == candidate(best.trial_id).to_json()
+    assert shown["candidate"] == candidate(best.trial_id).to_json()
+    assert shown["genotype"] == shown["candidate"]["genotype"]
     assert from_text(shown["darts"]) == candidate(best.trial_id).architecture
 
 

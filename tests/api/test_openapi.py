@@ -18,7 +18,10 @@ PATHS = {
     "/v1/jobs/{job_id}/trials/{number}": {"get"},
     "/v1/jobs/{job_id}/best": {"get"},
     "/v1/jobs/{job_id}/model": {"get"},
-    "/v1/datasets": {"get"},
+    "/v1/datasets": {"get", "post"},
+    "/v1/datasets/{name}": {"get", "delete"},
+    "/v1/genotypes": {"get"},
+    "/v1/jobs/{job_id}/tensorboard": {"get"},
     "/v1/strategies": {"get"},
     "/v1/operations": {"get"},
     "/healthz": {"get"},
@@ -103,7 +106,7 @@ def test_what_can_go_wrong_is_described_as_a_problem(document: dict[str, Any]) -
             for operation in methods.values():
                 assert set(references(operation["responses"]["422"])) == {problem}
                 assert set(references(operation["responses"]["404"])) == {problem}
-    for path in ("best", "model"):
+    for path in ("best", "model", "tensorboard"):
         answers = document["paths"][f"/v1/jobs/{{job_id}}/{path}"]["get"]["responses"]
         assert set(references(answers["409"])) == {problem}
 
@@ -119,20 +122,79 @@ def test_its_examples_of_a_job_can_be_posted_as_they_are(api: ApiClient, documen
 def test_the_example_of_everything_names_every_field(document: dict[str, Any]) -> None:
     example = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]["all"]
     whole = JobSpec.model_validate(example["value"]).model_dump()
-    assert set(example["value"]) == set(whole)
-    for part in ("space", "budget", "final"):
+    assert set(example["value"]) == set(whole) - {"transfer"}  # there is no job to start from yet
+    for part in ("limits", "budget", "final"):
         assert set(example["value"][part]) == set(whole[part])
 
 
 def test_every_field_of_a_job_is_described_with_its_bounds(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for name in ("SpaceSpec", "BudgetSpec", "FinalSpec"):
+    for name in ("SpaceSpec", "RecipeSpec", "Limits", "TransferSpec", "BudgetSpec", "FinalSpec"):
+        assert schemas[name]["additionalProperties"] is False
         for field in schemas[name]["properties"].values():
             assert field["description"]
+    for field in schemas["JobSpec"]["properties"].values():
+        of = resolve(document, field["$ref"]) if "$ref" in field else field
+        assert of["description"]
     trials = schemas["BudgetSpec"]["properties"]["trials"]
     assert (trials["minimum"], trials["maximum"], trials["default"]) == (1, 100_000, 24)
     assert schemas["JobSpec"]["required"] == ["dataset"]
     assert schemas["JobSpec"]["additionalProperties"] is False
+
+
+ONE_OF, BETWEEN = {"$ref": "#/components/schemas/OneOf"}, {"$ref": "#/components/schemas/Between"}
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "number"),
+    [
+        ("SpaceSpec", "channels", {"type": "integer", "minimum": 1, "maximum": 256}, True),
+        ("SpaceSpec", "dropout", {"type": "number", "minimum": 0, "maximum": 0.9}, True),
+        ("SpaceSpec", "skeleton", {"type": "string", "enum": ["stacked", "residual"]}, False),
+        ("RecipeSpec", "lr", {"type": "number", "exclusiveMinimum": 0, "maximum": 100}, True),
+        ("RecipeSpec", "flip", {"type": "boolean"}, False),
+    ],
+)
+def test_a_field_that_is_open_to_search_is_shown_with_all_its_forms(
+    document: dict[str, Any], part: str, name: str, value: dict[str, Any], number: bool
+) -> None:
+    forms = document["components"]["schemas"][part]["properties"][name]["anyOf"]
+    assert [form for form in forms if form != {"type": "null"}] == [value, ONE_OF] + [BETWEEN] * number
+    assert resolve(document, ONE_OF["$ref"])["required"] == ["choices"]
+    assert resolve(document, BETWEEN["$ref"])["required"] == ["low", "high"]
+    assert set(resolve(document, BETWEEN["$ref"])["properties"]) == {"low", "high", "log"}
+
+
+def test_every_open_field_of_a_job_is_shown_so(document: dict[str, Any]) -> None:
+    """Lists take a value only, and so does what makes the space what it is."""
+    alone = {"kind", "ops", "nodes", "layer_kinds", "fewest", "most", "narrowest", "widest", "kernels", "parallel"}
+    for part, closed in (("SpaceSpec", alone), ("RecipeSpec", {"milestones"})):
+        fields = document["components"]["schemas"][part]["properties"]
+        assert {name for name, field in fields.items() if ONE_OF not in field.get("anyOf", [])} == closed
+
+
+def test_nothing_stands_in_it_that_nothing_refers_to(document: dict[str, Any]) -> None:
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert set(references(document)) == schemas
+
+
+def test_errors_have_the_media_type_that_they_are_sent_with(document: dict[str, Any]) -> None:
+    described = 0
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                if status.startswith("4") or status.startswith("5"):
+                    described += 1
+                    assert set(answer["content"]) == {"application/problem+json"}
+                elif answer.get("content"):
+                    assert set(answer["content"]) <= {"application/json", "application/zip"}
+    assert described > 10
+
+
+def test_files_are_described_as_files(document: dict[str, Any]) -> None:
+    for path in ("model", "tensorboard"):
+        answers = document["paths"][f"/v1/jobs/{{job_id}}/{path}"]["get"]["responses"]
+        assert set(answers["200"]["content"]) == {"application/zip"}
 
 
 def test_its_pages_are_served(api: ApiClient) -> None:

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import NoResultFound
 
+from nas.complete import complete
 from nas.errors import IllegalTransition, InvalidInput, LeaseLost, NotFound
-from nas.spec import JobSpec, complete
+from nas.spec import JobSpec
 from nas.store import files, jobs, moves
 from nas.store.jobs import FinalTrial, NewTrial, Standstill
 from nas.store.session import Store
@@ -77,9 +78,8 @@ def reporting(store: Store) -> Claim:
 
 
 def test_a_new_job_waits_and_holds_its_whole_spec(store: Store) -> None:
-    spec = complete(
-        {"dataset": "squares", "name": "mine", "budget": {"trials": 7, "parallel": 2}}, image=(1, 8, 8), images=64
-    )
+    body = {"dataset": "squares", "name": "mine", "budget": {"trials": 7, "parallel": 2}}
+    spec = complete(body, image=(1, 8, 8), images=64, outputs=2)
     dataset_id = add_dataset(store)
     with store.write() as session:
         job_id = jobs.create(session, spec, session.get_one(Dataset, dataset_id)).id

@@ -12,9 +12,10 @@ from nas.store.moves import MAX_FAILURES_IN_ROW
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Incumbent
-from nas.store.trials import Claim, Twin
+from nas.store.trials import Claim, Costs, Twin
 from tests.support import (
     LEASE_S,
+    SPACE,
     add_job,
     add_queued,
     candidate,
@@ -67,10 +68,11 @@ def test_a_proposal_is_written_to_the_trial(store: Store) -> None:
     add_job(store)
     taken = take(store)
     with store.write() as session:
-        trials.set_candidate(session, taken, candidate(7), digest(7), params=123, macs=456)
+        trials.set_candidate(session, taken, candidate(7), digest(7), Costs(123, 456, 7.5, 1.25))
     trial = trial_of(store, taken.trial_id)
     assert trial.candidate == candidate(7).to_json()
     assert (trial.digest, trial.params, trial.macs) == (digest(7), 123, 456)
+    assert (trial.latency_ms, trial.memory_mb) == (7.5, 1.25)
 
 
 def test_the_largest_networks_and_files_have_room(store: Store) -> None:
@@ -78,7 +80,7 @@ def test_the_largest_networks_and_files_have_room(store: Store) -> None:
     add_job(store)
     taken = take(store)
     with store.write() as session:
-        trials.set_candidate(session, taken, candidate(0), digest(0), params=2**31 - 1, macs=2**40)
+        trials.set_candidate(session, taken, candidate(0), digest(0), Costs(2**31 - 1, 2**40))
         trials.attach(session, taken, "weights", Stored("a" * 64, 2**36))
     assert trial_of(store, taken.trial_id).macs == 2**40
     assert artifacts_of(store, taken)["weights"] == ("a" * 64, 2**36)
@@ -382,13 +384,13 @@ def test_the_history_is_what_is_known_of_the_search(store: Store) -> None:
     hand_back(store, handed_back)
 
     with store.read() as session:
-        found = history.observations(session, job_id)
-        later = history.observations(session, job_id, since=5)
+        found = history.observations(session, job_id, SPACE.shape)
+        later = history.observations(session, job_id, SPACE.shape, since=5)
     assert [(seen.number, seen.finished, seen.complete, seen.epoch, seen.accuracy) for seen in found] == [
         (0, True, True, 3, 0.8),
         (3, True, False, 1, 0.3),
         (4, True, False, 1, None),
-        (5, True, False, 1, 0.5),
+        (5, True, False, 1, None),
         (6, False, False, 1, 0.6),
         (7, False, False, 0, None),
     ]

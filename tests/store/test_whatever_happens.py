@@ -123,8 +123,9 @@ class World:
 
     def retry(self) -> None:
         taken = self._claim()
-        with self.store.write() as session:
-            trials.retry(session, taken, "broken")
+        with self.store.write() as session:  # as worker.step does it: no more tries, no more trial
+            if not trials.retry(session, taken, "broken"):
+                trials.finish(session, taken, TrialState.FAILED, reason=Reason.ERROR, error="broken")
 
     def renew(self) -> None:
         taken = self._claim()

@@ -1,69 +1,23 @@
 """The life of trials, step by step, in this process."""
 
-import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from sqlalchemy import select
 
 import worker.train
 from nas.data.images import ImageSet
-from nas.settings import Settings
-from nas.spec import complete
-from nas.store import datasets, jobs
-from nas.store.artifacts import ArtifactStore
-from nas.store.session import Store
+from nas.space import Candidate
 from nas.store.states import JobState, Phase, TrialState
-from nas.store.tables import Artifact, Epoch, Job, Trial
+from nas.store.tables import Artifact, Epoch, Trial
 from nas.store.trials import Claim
 from nas.train.recipe import Recipe
 from tests.processes import TINY
 from tests.support import BACKENDS, open_store
+from tests.worker.running import ALL, SEARCHING, a_worker, add, job_of, run_while, trials_of
 from worker.context import Context
-from worker.lease import Heartbeat
 from worker.step import step
-
-
-@contextmanager
-def a_worker(store: Store, folder: Path, stopping: Callable[[], bool] = lambda: False) -> Iterator[Context]:
-    settings = Settings.read({"NAS_HOME": str(folder)})
-    with Heartbeat(store, "w", settings.lease_s) as heartbeat:
-        artifacts = ArtifactStore(settings.artifacts_url)
-        yield Context(store, artifacts, settings, "w", torch.device("cpu"), heartbeat, stopping)
-
-
-def add(context: Context, **changes: Any) -> str:
-    dataset = datasets.ensure(context.store, context.artifacts, "digits")
-    spec = complete(TINY | changes, image=(1, 8, 8), images=dataset.train)
-    with context.store.write() as session:
-        return jobs.create(session, spec, dataset).id
-
-
-def job_of(context: Context, job_id: str) -> Job:
-    with context.store.read() as session:
-        return jobs.get(session, job_id)
-
-
-def trials_of(context: Context, job_id: str) -> list[Trial]:
-    with context.store.read() as session:
-        return list(session.scalars(select(Trial).where(Trial.job_id == job_id).order_by(Trial.number)))
-
-
-def run_while(context: Context, job_id: str, *states: JobState) -> None:
-    """Steps until the job is in none of the states."""
-    for _ in range(200):
-        if job_of(context, job_id).state not in states:
-            return
-        step(context)
-    raise AssertionError(f"the job is {job_of(context, job_id).state} after 200 steps")
-
-
-SEARCHING = (JobState.QUEUED, JobState.RUNNING)
-ALL = (*SEARCHING, JobState.FINALIZING)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -134,9 +88,9 @@ def test_a_trial_that_diverges_is_recorded_with_its_reason_and_the_search_goes_o
 ) -> None:
     proper = worker.train.recipe_of
 
-    def wild(claim: Claim, data: ImageSet) -> Recipe:
-        recipe = proper(claim, data)
-        return dataclasses.replace(recipe, lr=1e30, warmup=0.0) if claim.number == 1 else recipe
+    def wild(claim: Claim, candidate: Candidate, data: ImageSet) -> Recipe:
+        recipe = proper(claim, candidate, data)
+        return recipe.model_copy(update={"lr": 1e30, "warmup": 0.0}) if claim.number == 1 else recipe
 
     monkeypatch.setattr(worker.train, "recipe_of", wild)
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
@@ -156,10 +110,10 @@ def test_a_trial_that_raises_is_recorded_with_its_traceback_and_the_search_goes_
 ) -> None:
     proper = worker.train.recipe_of
 
-    def broken(claim: Claim, data: ImageSet) -> Recipe:
+    def broken(claim: Claim, candidate: Candidate, data: ImageSet) -> Recipe:
         if claim.number == 0:
             raise OSError("no space left on device")
-        return proper(claim, data)
+        return proper(claim, candidate, data)
 
     monkeypatch.setattr(worker.train, "recipe_of", broken)
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
@@ -175,11 +129,11 @@ def test_a_retraining_that_fails_once_is_tried_again(tmp_path: Path, monkeypatch
     proper = worker.train.recipe_of
     failed: list[int] = []
 
-    def flaky(claim: Claim, data: ImageSet) -> Recipe:
+    def flaky(claim: Claim, candidate: Candidate, data: ImageSet) -> Recipe:
         if claim.phase == Phase.FINALIST and not failed:
             failed.append(claim.number)
             raise OSError("the disk was full for a moment")
-        return proper(claim, data)
+        return proper(claim, candidate, data)
 
     monkeypatch.setattr(worker.train, "recipe_of", flaky)
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
