@@ -1,4 +1,4 @@
-"""Fields of a job as a command line says them: `recipe.lr=0.05`, `recipe.optimizer=adamw,sgd`, `space.channels=8..32`."""
+"""Fields of a job as a command line says them: `recipe.lr=0.05`, `recipe.optimizer=adamw,sgd`, `space.cells=3..6`."""
 
 import json
 import re

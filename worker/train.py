@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from torch import Tensor
+
 from nas.data.images import ImageSet
 from nas.result.package import make_classifier, weights_to_bytes
 from nas.search import pruning
@@ -50,7 +52,7 @@ def train(context: Context, claim: Claim) -> None:
         on_epoch=on_epoch,
         should_stop=context.should_stop,
         resume=_checkpoint(context, claim),
-        source=context.source(claim.spec.transfer.weights) if _transfers(claim) else None,
+        source=_source(context, claim),
         board=board,
         compiled=context.settings.compile,
     )
@@ -87,9 +89,12 @@ def _checkpoint(context: Context, claim: Claim) -> Checkpoint | None:
     return Checkpoint.from_bytes(context.artifacts.get(sha256)) if sha256 else None
 
 
-def _transfers(claim: Claim) -> bool:
-    """The reference is a network of its own that starts from nothing; all others start from the source."""
-    return claim.spec.transfer is not None and claim.phase != Phase.REFERENCE
+def _source(context: Context, claim: Claim) -> dict[str, Tensor] | None:
+    """The network that a transfer starts from; the reference is a network of its own and starts from nothing."""
+    transfer = claim.spec.transfer
+    if transfer is None or transfer.weights is None or claim.phase == Phase.REFERENCE:
+        return None
+    return context.source(transfer.weights)
 
 
 def _board(context: Context, claim: Claim) -> Board:

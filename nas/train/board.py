@@ -39,13 +39,13 @@ class Board:
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="nas-board-")
         purge = self._epoch + 1 if self._before else None
-        self._writer = SummaryWriter(self._folder.name, purge_step=purge)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(self._folder.name, purge_step=purge)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
         self._folder.cleanup()
 
     def log(self, result: EpochResult, network: nn.Module, images: Float[Tensor, "n c h w"]) -> None:
@@ -69,7 +69,7 @@ class Board:
 
     def to_bytes(self) -> bytes:
         """The whole log, as the content of an events file."""
-        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._writer.flush()
         return self._before + b"".join(path.read_bytes() for path in sorted(Path(self._folder.name).iterdir()))
 
     def _scalars(self, result: EpochResult) -> None:
@@ -82,19 +82,17 @@ class Board:
         }
         shown |= {f"metrics/{name}": value for name, value in dict(result.metrics).items()}
         for name, value in shown.items():
-            self._writer.add_scalar(name, value, result.epoch)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, result.epoch)
 
     def _weights(self, epoch: int, network: nn.Module) -> None:
         for name, parameter in network.named_parameters():
             if parameter.ndim > 1:
-                self._writer.add_histogram(  # type: ignore[no-untyped-call]
-                    f"weights/{name}", parameter.detach().float().cpu(), epoch
-                )
+                self._writer.add_histogram(f"weights/{name}", parameter.detach().float().cpu(), epoch)
         first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
         if first is not None:
             kernels = first.weight.detach().float().cpu()
             shown = kernels if kernels.shape[1] == 3 else kernels[:, :1]
-            self._writer.add_image("first_layer/kernels", grid(shown), epoch)  # type: ignore[no-untyped-call]
+            self._writer.add_image("first_layer/kernels", grid(shown), epoch)
 
     def _feature_maps(self, epoch: int, network: nn.Module, image: Float[Tensor, "1 c h w"]) -> None:
         maps: dict[str, Tensor] = {}
@@ -124,7 +122,7 @@ class Board:
                 hook.remove()
         for name, found in maps.items():
             channels = found[0, :FEATURE_MAPS].float().cpu().unsqueeze(1)
-            self._writer.add_image(f"feature_maps/{name}", grid(channels), epoch)  # type: ignore[no-untyped-call]
+            self._writer.add_image(f"feature_maps/{name}", grid(channels), epoch)
 
     def _graph(self, network: nn.Module, image: Float[Tensor, "1 c h w"]) -> None:
         try:
@@ -132,7 +130,7 @@ class Board:
                 warnings.simplefilter("ignore")
                 # Traced here: the writer's own tracing compares two runs node by node, which constants fail.
                 traced = torch.jit.trace(network, image, check_trace=False)  # type: ignore[no-untyped-call]
-                self._writer.add_graph(traced, image)  # type: ignore[no-untyped-call]
+                self._writer.add_graph(traced, image)
         except Exception as error:  # a network that cannot be traced is trained all the same
             log.warning("the graph is not in the TensorBoard log: %s", error)
 

@@ -5,6 +5,8 @@ import pytest
 from nas.data.builtin import BUILTIN, Builtin
 from nas.data.fetch import Published
 from nas.data.published import IdxSet
+from nas.space import Genotype, from_text, known
+from nas.space.known import KNOWN
 from nas.store import datasets
 from tests.api.client import ApiClient, problem
 from tests.support import random_images
@@ -65,3 +67,18 @@ def test_the_operations_that_are_listed_can_be_asked_for(api: ApiClient) -> None
     assert {"none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"} <= set(names)
     assert all(item["summary"] for item in items)
     assert api.ask({"dataset": "squares", "space": {"ops": names}}).status_code == 201
+
+
+def test_published_genotypes_are_listed_with_their_source_and_can_be_started_from(api: ApiClient) -> None:
+    answer = api.get("/v1/genotypes")
+    assert answer.status_code == 200
+    items = {item["name"]: item for item in answer.json()["items"]}
+    assert list(items) == list(KNOWN)
+    for name, item in items.items():
+        assert Genotype.from_json(item["genotype"]) == from_text(item["darts"]) == known(name)
+        assert item["source"]
+        assert "/" in item["file"]
+    for form in ("name", "darts", "genotype"):
+        body = {"dataset": "squares", "start": [item[form] for item in items.values()]}
+        spec = api.get(api.ask(body).headers["Location"]).json()["spec"]
+        assert spec["start"] == [item["genotype"] for item in items.values()]

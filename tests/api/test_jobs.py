@@ -1,7 +1,10 @@
 """Jobs over HTTP, from the request to the model, with the test in the place of the workers."""
 
+import io
 import json
 import re
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,11 @@ from nas.client import Client, ServiceError
 from nas.settings import Settings
 from nas.space import from_text
 from nas.spec import AUTOMATIC
-from nas.store import jobs, moves, trials
+from nas.store import files, jobs, moves, trials
 from nas.store.jobs import NewTrial
 from nas.store.states import Phase, Reason, TrialState
 from nas.store.tables import Job
+from nas.store.trials import Claim
 from nas.train.epoch import EpochResult
 from nas.train.recipe import Recipe
 from tests.api.client import ApiClient, fault, problem
@@ -403,6 +407,79 @@ def test_the_model_is_the_package_that_was_stored(api: ApiClient) -> None:
     assert again.headers["ETag"] == answer.headers["ETag"]
 
 
+# --- TensorBoard logs
+
+
+def log_of(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def attach(api: ApiClient, claim: Claim, kind: str, content: bytes) -> None:
+    with api.store.write() as session:
+        trials.attach(session, claim, kind, api.artifacts.put(content))
+
+
+def test_the_logs_are_a_zip_of_one_folder_a_trial(api: ApiClient) -> None:
+    job_id = api.add_job(tensorboard=True, budget={"trials": 3, "epochs": 3})
+    other = run_trial(api.store)
+    first, second = take(api.store), take(api.store)
+    attach(api, second, "tensorboard", b"second")
+    attach(api, first, "tensorboard", b"first, outdated")
+    attach(api, first, "tensorboard", b"first")
+    attach(api, first, "weights", b"something else")
+    answer = api.get(f"/v1/jobs/{job_id}/tensorboard")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/zip"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="logs-{job_id}.zip"'
+    logs = log_of(answer.content)
+    assert list(logs.values()) == [b"first", b"second"]  # by number; none of the first trial, which wrote none
+    assert other.number == 0
+    assert [name.split("/")[0] for name in logs] == ["00001-search", "00002-search"]
+    for name in logs:
+        assert re.fullmatch(r"[^/]+/events\.out\.tfevents\.\d+\.nas", name)
+
+
+def test_logs_that_are_not_there_say_why(api: ApiClient) -> None:
+    without, asked = api.add_job(), api.add_job(tensorboard=True)
+    url = "/v1/jobs/{}/tensorboard"
+    problem(api.get(url.format(without)), 409, f"job {without} has no TensorBoard logs", "without tensorboard: true")
+    problem(api.get(url.format(asked)), 409, f"job {asked} has no TensorBoard logs", "its trials write them")
+
+
+def test_a_log_that_is_replaced_while_it_is_read_is_read_anew(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job_id = api.add_job(tensorboard=True)
+    taken = take(api.store)
+    attach(api, taken, "tensorboard", b"after one epoch")
+    listed = files.of_kind
+
+    def replaced_then_listed(*args: Any) -> Any:
+        found = listed(*args)
+        attach(api, taken, "tensorboard", b"after two epochs")
+        api.artifacts.delete(found[0][1])
+        return found
+
+    monkeypatch.setattr(files, "of_kind", replaced_then_listed)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    answer = api.get(f"/v1/jobs/{job_id}/tensorboard")
+    assert list(log_of(answer.content).values()) == [b"after two epochs"]
+    assert not list(tmp_path.glob("nas-logs-*"))
+
+
+def test_a_log_whose_file_is_lost_leaves_no_temporary_file_behind(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job_id = api.add_job(tensorboard=True)
+    taken = take(api.store)
+    with api.store.write() as session:
+        trials.attach(session, taken, "tensorboard", stored("lost"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert api.get(f"/v1/jobs/{job_id}/tensorboard").status_code == 500  # as with a model whose file is lost
+    assert not list(tmp_path.glob("nas-logs-*"))
+
+
 # --- cancelling
 
 
@@ -447,7 +524,13 @@ def test_the_client_does_all_that_the_api_can(api: ApiClient, client: Client, tm
     done = succeed(api, b"PK the package")
     assert client.best(done)["trial"] == 0
     assert client.download(done, tmp_path / "new" / "model.zip").read_bytes() == b"PK the package"
-    for _ in range(60):
+    logged = client.search({"dataset": "squares", "tensorboard": True})
+    with pytest.raises(ServiceError, match="its trials write them"):
+        client.download_logs(logged, tmp_path / "logs.zip")
+    attach(api, take(api.store), "tensorboard", b"events")
+    path = client.download_logs(logged, tmp_path / "logs" / "logs.zip")
+    assert list(log_of(path.read_bytes()).values()) == [b"events"]
+    for _ in range(59):
         api.add_job()
     assert len({job["id"] for job in client.jobs()}) == 62  # two pages
 

@@ -4,19 +4,24 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from pydantic import BaseModel
 from sqlalchemy import func, select
 
 from nas.complete import complete
-from nas.space import Candidate, CellSpace, JointSpace, LayerSpace, ResidualNet, cost, known, to_text
+from nas.data.images import split_images
+from nas.space import Candidate, CellSpace, JointSpace, LayerSpace, ResidualNet, known, to_text
+from nas.space.cost import cost
 from nas.space.known import KNOWN
-from nas.spec import JobSpec
-from nas.store import datasets, jobs
+from nas.space.limits import Limits
+from nas.spec import JobSpec, RecipeSpec, SpaceSpec
+from nas.store import datasets, jobs, trials
 from nas.store.jobs import NewTrial
 from nas.store.states import Phase
 from nas.store.tables import Job
 from tests.api.client import ApiClient, fault, problem
-from tests.support import candidate, digest, finish, random_images, report, run_trial, stored, take
+from tests.support import candidate, digest, finish, report, run_trial, stored, take
 
 IMAGE, CLASSES = (1, 8, 8), 2
 
@@ -111,8 +116,6 @@ def test_a_start_whose_nodes_have_other_than_two_edges_is_shown_without_a_text(a
     taken = take(api.store)
     ours = Candidate(taken.spec.starts()[0])
     with api.store.write() as session:
-        from nas.store import trials
-
         trials.set_candidate(session, taken, ours, "e" * 64, trials.Costs(1, 1))
     report(api.store, taken, 1)
     finish(api.store, taken)
@@ -133,7 +136,7 @@ BROKEN: list[tuple[dict[str, Any], str, object, str]] = [
     ({"recipe": {"lr": {"low": True, "high": 1}}}, "recipe.lr.low", True, "valid number"),
     ({"recipe": {"lr": {"low": None, "high": 1}}}, "recipe.lr.low", None, "valid number"),
     ({"recipe": {"lr": {"low": 0.1}}}, "recipe.lr.high", None, "this field is required"),
-    ({"recipe": {"lr": {"log": True}}}, "recipe.lr.low", None, "this field is required"),
+    ({"recipe": {"lr": {"high": 1, "log": True}}}, "recipe.lr.low", None, "this field is required"),
     ({"recipe": {"lr": {"low": 0.1, "high": 1, "log": 1}}}, "recipe.lr.log", 1, "valid boolean"),
     ({"recipe": {"lr": {"low": 0.1, "high": 1, "step": 2}}}, "recipe.lr.step", 2, "allowed: low, high, log"),
     ({"recipe": {"lr": {"choices": [1], "low": 2}}}, "recipe.lr.low", 2, "allowed: choices"),
@@ -144,7 +147,12 @@ BROKEN: list[tuple[dict[str, Any], str, object, str]] = [
     ({"recipe": {"lr": {"choices": [0.1, 0.1]}}}, "recipe.lr", "{'choices': [0.1, 0.1]}", "stands there twice"),
     ({"recipe": {"lr": {"choices": [0.1, "x"]}}}, "recipe.lr.choices.1", "x", "valid number"),
     ({"recipe": {"lr": {"choices": 0.1}}}, "recipe.lr.choices", 0.1, "it has to be a list"),
-    ({"recipe": {"l1": {"low": 0, "high": 1, "log": True}}}, "recipe.l1", "{'low': 0, 'high': 1, 'log': True}", "above 0"),
+    (
+        {"recipe": {"l1": {"low": 0, "high": 1, "log": True}}},
+        "recipe.l1",
+        "{'low': 0, 'high': 1, 'log': True}",
+        "above 0",
+    ),
     ({"recipe": {"optimizer": "lion"}}, "recipe.optimizer", "lion", "'sgd', 'momentum', 'nesterov', 'adagrad'"),
     ({"recipe": {"optimizer": {"choices": ["adam", "lion"]}}}, "recipe.optimizer.choices.1", "lion", "'sgd', 'mom"),
     (
@@ -170,7 +178,12 @@ BROKEN: list[tuple[dict[str, Any], str, object, str]] = [
     ({"limits": {"max_latency_ms": {"low": 1, "high": 2}}}, "limits.max_latency_ms", "{'low': 1, 'high': 2}", "number"),
     ({"start": ["DARTS_V9"]}, "start.0", "DARTS_V9", "there are DARTS_V1, DARTS_V2, NASNet"),
     ({"start": ["DARTS_V1", ""]}, "start.1", "", "there are DARTS_V1, DARTS_V2, NASNet"),
-    ({"start": ["Genotype(normal=["]}, "start.0", "Genotype(normal=[", "it has to read Genotype(normal=[('op', source)"),
+    (
+        {"start": ["Genotype(normal=["]},
+        "start.0",
+        "Genotype(normal=[",
+        "it has to read Genotype(normal=[('op', source)",
+    ),
     ({"start": [{"normal": {}}]}, "start.0", "{'normal': {}}", '{"normal": cell, "reduce": cell}'),
     ({"start": [7]}, "start.0", 7, '{"normal": cell, "reduce": cell}'),
     ({"start": "DARTS_V2"}, "start", "DARTS_V2", "it has to be a list"),
@@ -205,7 +218,7 @@ def test_what_cannot_be_names_the_field_the_value_and_the_mend(
         assert said["value"] == value
     assert len(problem(answer, 422)["errors"]) == 1  # one fault, one sentence
     quoted = answer.json()["detail"].removeprefix(f"{field}: ")
-    assert not quoted.startswith(("\"{", "\"[", "'{", "'["))  # what was sent, not a text of it
+    assert not quoted.startswith(('"{', '"[', "'{", "'["))  # what was sent, not a text of it
 
 
 def test_what_is_missing_is_not_quoted(no_job: ApiClient) -> None:
@@ -231,8 +244,6 @@ def test_limits_that_nothing_keeps_are_answered_with_what_the_smallest_network_c
     assert api.ask(body).status_code == 201
     # none of a hundred networks costs less
     space = complete({"dataset": "squares", "space": ops}, image=IMAGE, images=26, outputs=CLASSES).search_space()
-    import numpy as np
-
     rng = np.random.default_rng(0)
     costs = [cost(space.sample(rng), image=IMAGE, outputs=CLASSES) for _ in range(100)]
     assert min(getattr(each, limit.removeprefix("max_")) for each in costs) >= least
@@ -244,10 +255,6 @@ def test_a_memory_that_not_even_the_weights_fit_into_is_refused(no_job: ApiClien
 
 
 def test_a_loss_has_to_suit_the_task(api: ApiClient) -> None:
-    import numpy as np
-
-    from nas.data.images import split_images
-
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
     labels = np.linspace(0, 1, 40, dtype=np.float32)[:, None]
     datasets.add(api.store, api.artifacts, "heights", split_images(images, labels, ("m",), seed=0, task="regression"))
@@ -263,12 +270,120 @@ def test_a_loss_has_to_suit_the_task(api: ApiClient) -> None:
 # --- long lists, huge numbers
 
 HUGE = 10**4000
+FIELDS: dict[str, type[BaseModel]] = {"space": SpaceSpec, "recipe": RecipeSpec, "limits": Limits}
 
 
-@pytest.mark.parametrize("value", [HUGE, -HUGE, 1e308, -1e308, 5e-324, 2**63, 2**64, -0.0])
-@pytest.mark.parametrize("part", ["space", "recipe", "limits"])
-def test_huge_numbers_are_no_error_of_the_service(shared_api: ApiClient, part: str, value: float) -> None:
-    for name in {"space": JobSpec().space, "recipe": JobSpec().recipe, "limits": JobSpec().limits}[part].__dict__ if False else JobSpec.model_fields[part].annotation.model_fields:  # type: ignore[union-attr]
-        for form in (value, {"low": 1, "high": value}, {"low": value, "high": 1e308, "log": True}, {"choices": [value]}):
-            answer = shared_api.ask({"dataset": "squares", part: {name: form}})
-            assert answer.status_code in (201, 422), answer.text[:500]
+@pytest.mark.parametrize("part", FIELDS)
+def test_huge_numbers_are_refused_or_stored_as_they_are(shared_api: ApiClient, part: str) -> None:
+    for name in FIELDS[part].model_fields:
+        for value in (HUGE, -HUGE, 1e308, 5e-324, 2**63):
+            forms = (value, {"low": 1, "high": value}, {"low": value, "high": 1e308, "log": True}, {"choices": [value]})
+            for form in forms:
+                answer = shared_api.ask({"dataset": "squares", part: {name: form}})
+                if answer.status_code == 201:
+                    stored = shared_api.get(answer.headers["Location"]).json()["spec"]
+                    assert JobSpec.model_validate(stored).model_dump(mode="json") == stored
+                else:
+                    assert problem(answer, 422)["errors"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "mend"),
+    [
+        ({"space": {"activation": {"choices": ["relu"] * 20_000}}}, "space.activation", "name 1 to 100"),
+        ({"recipe": {"lr": {"choices": [1 / n for n in range(1, 20_000)]}}}, "recipe.lr", "name 1 to 100"),
+        ({"recipe": {"milestones": [n / 20_000 for n in range(1, 20_000)]}}, "recipe.milestones", "at most 100 items"),
+        ({"space": {"kind": "layers", "kernels": [3] * 100_000}}, "space.kernels", "each of them once"),
+        ({"space": {"kind": "layers", "layer_kinds": ["conv"] * 50_000}}, "space.layer_kinds", "each of them once"),
+        ({"start": ["DARTS_V2"] * 101}, "start", "at most 100 items"),
+        ({"start": [f"Genotype({'[' * 50_000}"]}, "start.0", "it has to read Genotype"),
+        ({"start": [KNOWN["DARTS_V2"].replace("[2, 3, 4, 5]", "range(10**9)")]}, "start.0", "it has to read Genotype"),
+    ],
+)
+def test_long_lists_are_refused_in_few_words(no_job: ApiClient, body: dict[str, Any], field: str, mend: str) -> None:
+    answer = no_job.ask({"dataset": "squares"} | body)
+    fault(answer, field, mend)
+    assert len(answer.content) < 4000
+
+
+# --- transfer
+
+
+def succeed(api: ApiClient, shipped: Candidate | None = None) -> str:
+    """A job that has succeeded with the candidate of its first trial, or another one; its id."""
+    job_id = api.add_job(budget={"trials": 1, "epochs": 3})
+    first = run_trial(api.store)
+    with api.store.read() as session:
+        seen = jobs.standstill(session)
+    assert seen is not None
+    ours = shipped or candidate(first.trial_id)
+    rows = [NewTrial(Phase.FINALIST, 1, ours, digest(first.trial_id)), NewTrial(Phase.REPORT, 0)]
+    with api.store.write() as session:
+        jobs.go_on(session, seen, rows)
+    finalist = take(api.store)
+    finish(api.store, finalist, weights=stored("weights"))
+    verdict = {"shipped": {"trial": finalist.number, "accuracy": 0.75}}
+    with api.store.write() as session:
+        claim = trials.claim(session, "worker", 30.0)
+        assert claim is not None
+        jobs.succeed(session, claim, verdict, stored("package"), digest(first.trial_id))
+    return job_id
+
+
+def test_a_transfer_is_stored_with_the_network_that_it_starts_from(api: ApiClient) -> None:
+    source = succeed(api)
+    spec = spec_of(api, transfer={"job": source}, recipe={"freeze": 1})
+    with api.store.read() as session:
+        model = jobs.model(session, source)
+    assert spec["transfer"] == {"job": source, "candidate": model.candidate.to_json(), "weights": model.weights}
+    assert model.weights == stored("weights").sha256
+    assert spec["space"]["tail"] == {"low": -1, "high": 1, "log": False}
+    assert spec["recipe"]["freeze"] == 1
+    assert spec["recipe"]["kept_lr"] == {"low": 0.01, "high": 1.0, "log": True}
+    assert spec["space"]["channels"] == model.candidate.shape.channels
+
+
+@pytest.mark.parametrize(
+    ("more", "field", "value", "mend"),
+    [
+        ({"space": {"channels": 4}}, "space.channels", 4, "only space.tail can be said"),
+        ({"space": {"ops": ["skip_connect"]}}, "space.ops", "['skip_connect']", "only space.tail can be said"),
+        ({"start": ["DARTS_V2"]}, "start", "1 genotype", "the source's network is taken over; leave it out"),
+        ({"limits": {"max_params": 10}}, "limits.max_params", 10, "allow that, or lower space.tail"),
+    ],
+)
+def test_what_does_not_go_with_a_transfer_is_refused(
+    api: ApiClient, more: dict[str, Any], field: str, value: object, mend: str
+) -> None:
+    said = fault(api.ask({"dataset": "squares", "transfer": {"job": succeed(api)}} | more), field, mend)
+    assert said["value"] == value
+
+
+def test_a_transfer_from_a_job_that_has_not_succeeded_is_refused(api: ApiClient) -> None:
+    job_id = api.add_job()
+    body = {"dataset": "squares", "transfer": {"job": job_id}}
+    said = fault(api.ask(body), "transfer.job", f"job {job_id} is queued; only the model of a job that has succeeded")
+    assert said["value"] == job_id
+    api.post(f"/v1/jobs/{job_id}/cancel")
+    fault(api.ask(body), "transfer.job", f"job {job_id} is cancelled")
+
+
+def test_a_transfer_from_the_hand_designed_network_is_refused(api: ApiClient) -> None:
+    source = succeed(api, Candidate(ResidualNet(8, 1)))
+    body = {"dataset": "squares", "transfer": {"job": source}}
+    fault(api.ask(body), "transfer.job", "its model has to come from its search space")
+
+
+# --- a data set that goes
+
+
+def test_a_data_set_that_is_deleted_while_the_job_is_made_is_no_error_of_the_service(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deleted_then_completed(*args: Any, **kwargs: Any) -> JobSpec:
+        datasets.delete(api.store, api.artifacts, "squares")
+        return complete(*args, **kwargs)
+
+    monkeypatch.setattr("api.routes.jobs.complete", deleted_then_completed)
+    problem(api.ask({"dataset": "squares"}), 409, "the data set 'squares' was deleted meanwhile; add it and post")
+    assert api.get("/v1/jobs").json()["items"] == []

@@ -153,7 +153,9 @@ def test_every_image_has_its_own_decision(fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("fields", UNMIXED.values(), ids=UNMIXED)
-@pytest.mark.parametrize("targets", [labels(6), torch.ones(6, 3, dtype=torch.uint8), torch.randn(6, 2)], ids=str)
+@pytest.mark.parametrize(
+    "targets", [labels(6), torch.ones(6, 3, dtype=torch.uint8), torch.randn(6, 2)], ids=["classes", "labels", "targets"]
+)
 def test_targets_are_left_alone_unless_images_are_mixed(targets: Tensor, fields: dict[str, Any]) -> None:
     assert augment(pictures(6, 3, 8, 8), targets, Recipe(**OFF | fields), seeded(0), outputs=4)[1] is targets
 

@@ -30,8 +30,7 @@ def test_controls_are_the_nearest_ones_where_the_space_holds_none_of_that_size()
     found = find_controls(SPACE, winner=ANY, params=10**9, count=3, exclude=set(), seed=0, **SHAPE)
     rng = np.random.default_rng(0)
     drawn = {
-        SPACE.digest(candidate): params_of(candidate, **SHAPE)
-        for candidate in (SPACE.sample(rng) for _ in range(400))
+        SPACE.digest(candidate): params_of(candidate, **SHAPE) for candidate in (SPACE.sample(rng) for _ in range(400))
     }
     assert [control.params for control in found] == sorted(drawn.values(), reverse=True)[:3]
 

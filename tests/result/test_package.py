@@ -20,7 +20,9 @@ from nas.space.operations import DEFAULT_OPERATIONS
 from nas.spec import FinalSpec, JobSpec, SpaceSpec
 
 SPACE = CellSpace(DEFAULT_OPERATIONS, nodes=2, shape=Shape(channels=4, cells=3))
-SPEC = JobSpec(dataset="digits", space=SpaceSpec(nodes=2, channels=4, cells=3), final=FinalSpec(epochs=1))
+SPEC = JobSpec(
+    dataset="digits", space=SpaceSpec.model_validate({"nodes": 2, "channels": 4, "cells": 3}), final=FinalSpec(epochs=1)
+)
 DIGITS = BUILTIN["digits"].load()
 ABOUT = About("abc", None, "digits", "random", 0, 5)
 

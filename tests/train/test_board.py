@@ -7,7 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nas.model import build_network
+from nas.model import Network, build_network
 from nas.space import CellSpace, Shape
 from nas.train.board import Board, grid
 from nas.train.epoch import EpochResult
@@ -20,7 +20,7 @@ def result(epoch: int) -> EpochResult:
     return EpochResult(epoch, 2.0 / epoch, 3.0 / epoch, epoch / 10, 0.1, 1.5, {"accuracy": epoch / 10, "top5": 0.5})
 
 
-def network() -> torch.nn.Module:
+def network() -> Network:
     torch.manual_seed(0)
     return build_network(SPACE.sample(np.random.default_rng(0)), in_channels=3, outputs=4)
 

@@ -59,11 +59,12 @@ def test_a_stem_for_other_channels_starts_anew_and_the_rest_is_kept() -> None:
 
 
 def test_a_module_is_taken_over_as_a_whole_or_not_at_all() -> None:
-    source, ours = nn.Sequential(nn.Linear(3, 4)), nn.Sequential(nn.Linear(3, 4))
+    source, layer = nn.Sequential(nn.Linear(3, 4)), nn.Linear(3, 4)
+    ours = nn.Sequential(layer)
     state = source.state_dict() | {"0.bias": torch.zeros(5)}
-    before = ours[0].weight.clone()
+    before = layer.weight.clone()
     assert take_over(ours, state) == frozenset()
-    assert torch.equal(ours[0].weight, before)
+    assert torch.equal(layer.weight, before)
 
 
 def test_the_lower_part_is_stem_and_first_cells() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors.torch import load
@@ -37,11 +38,12 @@ def bars(task: str, count: int = 120) -> ImageSet:
     images = rng.integers(0, 60, size=(count, 1, 8, 8))
     for label in range(3):
         images[:, 0, 2 * label : 2 * label + 2] += 150 * values[:, label, None, None]
-    labels = {
+    every: dict[str, npt.NDArray[Any]] = {
         "single_label": values[:, 0].astype(np.int64),
         "multi_label": values.astype(np.uint8),
         "regression": (1000 + 50 * values @ [1, 2, 4])[:, None].astype(np.float32),
-    }[task]
+    }
+    labels = every[task]
     names = {"single_label": ("off", "on"), "multi_label": ("a", "b", "c"), "regression": ("height",)}[task]
     return split_images(images.astype(np.uint8), labels, names, seed=0, task=task)
 
