@@ -9,7 +9,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
+
+from nas.model import CellNetwork
+from nas.train.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,25 @@ def make_capturable(optimizer: optim.Optimizer, device: torch.device) -> None:
             group["capturable"] = True
         elif isinstance(optimizer, optim.SGD):  # its other implementations read the learning rate back
             group["fused"], group["foreach"] = True, False
+
+
+def prepare(
+    network: nn.Module,
+    optimizer: optim.Optimizer,
+    recipe: Recipe,
+    scaler: torch.amp.GradScaler,
+    device: torch.device,
+) -> bool:
+    """Whether training steps can be captured; if so, the optimizer is made fit for it. The log says why not."""
+    if device.type != "cuda":
+        return False
+    drop_path = network.drop_path if isinstance(network, CellNetwork) else 0.0
+    reason = why_not(optimizer, scales=scaler.is_enabled(), accumulate=recipe.accumulate, drop_path=drop_path)
+    if reason is not None:
+        log.info("training steps are not captured: %s", reason)
+        return False
+    make_capturable(optimizer, device)
+    return True
 
 
 def why_not(optimizer: optim.Optimizer, *, scales: bool, accumulate: int, drop_path: float) -> str | None:

@@ -16,9 +16,10 @@ from nas.seeds import derive
 from nas.train.averaging import refit_batch_norms
 from nas.train.checkpoint import Checkpoint
 from nas.train.epoch import EpochResult
+from nas.train.graphs import make_step, prepare
 from nas.train.losses import Objective, penalty
 from nas.train.metrics import measure
-from nas.train.optimizers import build_optimizer, freezing, set_lr, weight_names
+from nas.train.optimizers import build_optimizer, freezing, set_lr, update, weight_names
 from nas.train.precision import autocast, scaler
 from nas.train.recipe import Recipe
 from nas.train.schedules import learning_rate
@@ -82,10 +83,29 @@ def fit(
     decaying = weight_names(network) - frozen
     weights = [parameter for name, parameter in network.named_parameters() if name in decaying]
     state = State.begin(network, optimizer, scaler(recipe.precision, device), recipe)
+    captured = prepare(network, optimizer, recipe, state.scaler, device)
     if resume is not None:
         state.resume(resume)
 
     pixels = train.images.shape[2] * train.images.shape[3]
+
+    def learn(images: Float[Tensor, "n c h w"], aims: Tensor, together: int = 1) -> Tensor:
+        """Adds the gradient of one batch out of `together`; its loss."""
+        with autocast(recipe.precision, device, pixels=pixels):
+            heads = _forward(network, images.contiguous(memory_format=torch.channels_last))
+        losses = [share * objective.training(outputs.float(), aims).mean() for share, outputs in heads]
+        minimised = sum(losses[1:], losses[0]) + penalty(weights, recipe.l1, recipe.l2)
+        state.scaler.scale(minimised / together).backward()  # type: ignore[no-untyped-call]
+        return losses[0]
+
+    def whole(images: Float[Tensor, "n c h w"], aims: Tensor) -> Tensor:
+        """A step of a single batch; its loss."""
+        optimizer.zero_grad()
+        loss = learn(images, aims)
+        update(optimizer, state.scaler, recipe, trained, weights)
+        return loss
+
+    one_step = make_step(whole, device=device, capture=captured)
     batches = max(1, len(train) // recipe.batch_size)
     steps_an_epoch = math.ceil(batches / recipe.accumulate)
     with freezing(network, frozen) as still, torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -100,21 +120,22 @@ def fit(
             for step in range(steps_an_epoch):
                 done = state.epoch * steps_an_epoch + step
                 lr = set_lr(optimizer, learning_rate(recipe, done, steps_an_epoch, state.watch.reductions))
-                optimizer.zero_grad()
                 together = range(step * recipe.accumulate, min(batches, (step + 1) * recipe.accumulate))
+                if recipe.accumulate > 1:
+                    optimizer.zero_grad()
                 for index in together:
                     if should_stop():
                         raise Stopped
                     batch = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
                     images = normalise(train.images[batch])
                     images, aims = augment(images, targets[batch], recipe, generator, outputs=outputs)
-                    with autocast(recipe.precision, device, pixels=pixels):
-                        heads = _forward(network, images.contiguous(memory_format=torch.channels_last))
-                    losses = [share * objective.training(logits.float(), aims).mean() for share, logits in heads]
-                    minimised = sum(losses[1:], losses[0]) + penalty(weights, recipe.l1, recipe.l2)
-                    state.scaler.scale(minimised / len(together)).backward()  # type: ignore[no-untyped-call]
-                    total += losses[0].detach()
-                _step(state, trained, weights)
+                    if recipe.accumulate == 1:
+                        total += one_step(images, aims)
+                    else:
+                        total += learn(images, aims, len(together)).detach()
+                if recipe.accumulate > 1:
+                    update(optimizer, state.scaler, recipe, trained, weights)
+                state.after_step()
             state.after_steps()
 
             with state.result(), autocast(recipe.precision, device, pixels=pixels):
@@ -166,20 +187,3 @@ def _forward(network: nn.Module, images: Float[Tensor, "n c h w"]) -> list[tuple
         outputs, auxiliary = network.both(images)
         return [(1.0, outputs), (network.auxiliary, auxiliary)]
     return [(1.0, network(images))]
-
-
-def _step(state: State, trained: Sequence[nn.Parameter], weights: Sequence[nn.Parameter]) -> None:
-    """One step of the optimizer: gradients are clipped by value, then by norm, and after the step the weights."""
-    recipe = state.recipe
-    state.scaler.unscale_(state.optimizer)
-    if recipe.clip_value is not None:
-        nn.utils.clip_grad_value_(trained, recipe.clip_value)
-    if recipe.clip_norm is not None:
-        nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    if recipe.weight_clip is not None:
-        with torch.no_grad():
-            for weight in weights:
-                weight.clamp_(-recipe.weight_clip, recipe.weight_clip)
-    state.after_step()

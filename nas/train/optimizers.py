@@ -1,10 +1,11 @@
 """Optimizers by name, and which parameters they treat how."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from torch import nn, optim
+import torch
+from torch import Tensor, nn, optim
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from nas.errors import InvalidInput
@@ -67,8 +68,32 @@ def build_optimizer(
 def set_lr(optimizer: optim.Optimizer, lr: float) -> float:
     """Sets the learning rate, times each group's own factor, and returns it."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["factor"]
+        if isinstance(group["lr"], Tensor):  # a captured step reads it from there (nas.train.graphs)
+            group["lr"].fill_(lr * group["factor"])
+        else:
+            group["lr"] = lr * group["factor"]
     return lr
+
+
+def update(
+    optimizer: optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    recipe: Recipe,
+    trained: Sequence[nn.Parameter],
+    weights: Sequence[nn.Parameter],
+) -> None:
+    """One step: gradients of all that is trained are clipped by value, then by norm, and after the step the weights."""
+    scaler.unscale_(optimizer)
+    if recipe.clip_value is not None:
+        nn.utils.clip_grad_value_(trained, recipe.clip_value)
+    if recipe.clip_norm is not None:
+        nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    if recipe.weight_clip is not None:
+        with torch.no_grad():
+            for weight in weights:
+                weight.clamp_(-recipe.weight_clip, recipe.weight_clip)
 
 
 def weight_names(network: nn.Module) -> frozenset[str]:
