@@ -139,8 +139,8 @@ def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_a
 
 
 def _architecture(shape: dict[str, Any]) -> str:
-    if "darts" in shape:
-        return str(shape["darts"])
+    if "genotype" in shape:
+        return str(shape.get("darts") or json.dumps(shape["genotype"]))
     layers = shape["candidate"]["layers"]
     return ", ".join(
         f"{'beside it ' if beside else ''}{kind} {kernel}×{kernel} {width}" for kind, width, kernel, beside in layers

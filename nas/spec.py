@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from nas.errors import UserError
+from nas.errors import InvalidInput, UserError
 from nas.search.catalog import STRATEGIES
 from nas.searchable import MAX_CHOICES, Listed, Searchable, Strict, searchable
 from nas.space import Candidate, CellSpace, FixedSpace, Genotype, JointSpace, LayerSpace, Shape, from_text, known
@@ -183,6 +183,8 @@ def _genotype(value: Any) -> Any:
             return (from_text(value) if "(" in value else known(value)).to_json()
         return Genotype.from_json(value).to_json()
     except UserError as error:
+        if isinstance(error, InvalidInput) and error.field == "genotype":  # the field's own name says that already
+            raise ValueError(error.mend) from error
         raise ValueError(str(error)) from error
 
 

@@ -1,5 +1,6 @@
 """The model card: what a person who is handed the package should know (Mitchell et al. 2019)."""
 
+import json
 from typing import Any, Final
 
 from nas.result.scores import NAMES
@@ -34,7 +35,7 @@ def model_card(shape: dict[str, Any], metrics: dict[str, Any]) -> str:
     return f"""# {job["name"] or f"Model of job {job['job_id']}"}
 
 A convolutional network of {metrics["params"]:,} parameters and {metrics["macs"]:,} multiply-accumulates an image, found by
-searching over {"cells" if "darts" in shape else "layers"} ({job["strategy"]}, {job["trials"]} architectures) and trained on `{data["name"]}`.
+searching over {"cells" if "genotype" in shape else "layers"} ({job["strategy"]}, {job["trials"]} architectures) and trained on `{data["name"]}`.
 
 ![the architecture](cells.svg)
 
@@ -78,8 +79,8 @@ def _made(shape: dict[str, Any]) -> str:
     """The architecture in words, and what is not as usual in its frame."""
     candidate = shape["candidate"]
     frame = ", ".join(f"{name} {value}" for name, value in candidate["shape"].items())
-    if "darts" in shape:
-        return f"- Genotype: `{shape['darts']}`\n- Frame: {frame}."
+    if "genotype" in shape:
+        return f"- Genotype: `{shape.get('darts') or json.dumps(shape['genotype'])}`\n- Frame: {frame}."
     layers = "; ".join(
         f"{'beside it ' if beside else ''}{kind} {kernel}×{kernel} to {width} channels"
         for kind, width, kernel, beside in candidate["layers"]

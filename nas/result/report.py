@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float32
 
 from nas.data.images import ImageSet
-from nas.errors import Stopped, VerificationFailed
+from nas.errors import GenotypeError, Stopped, VerificationFailed
 from nas.model import cost_of, merge_weights
 from nas.result import package
 from nas.result.card import model_card
@@ -166,7 +166,7 @@ def _files(
     recipe = spec.recipe_for(candidate, data.shape, epochs=spec.final.epochs, images=len(data.train))
     shape: dict[str, Any] = {"candidate": candidate.to_json()}
     if isinstance(candidate.architecture, Genotype):
-        shape |= {"genotype": candidate.architecture.to_json(), "darts": to_text(candidate.architecture)}
+        shape |= {"genotype": candidate.architecture.to_json()} | _darts(candidate.architecture)
         shape |= {"channels": candidate.shape.channels, "cells": len(is_reduction(candidate.shape))}
     metrics = {
         "accuracy": accuracy,
@@ -197,6 +197,14 @@ def _files(
         package.CARD: model_card(shape, metrics).encode(),
         package.CELLS: architecture_svg(candidate, title=f"{about.name or about.job_id}: {about.dataset}").encode(),
     }
+
+
+def _darts(genotype: Genotype) -> dict[str, str]:
+    """The DARTS text, which only has words for nodes of two inputs."""
+    try:
+        return {"darts": to_text(genotype)}
+    except GenotypeError:
+        return {}
 
 
 def _json(value: Any) -> bytes:

@@ -102,7 +102,7 @@ class Genotype:
     def from_json(cls, data: Any) -> Self:
         """The inverse of to_json. Raises GenotypeError for anything else."""
         if not isinstance(data, dict) or set(data) != {"normal", "reduce"}:
-            raise GenotypeError("genotype", data, '{"normal": cell, "reduce": cell}')
+            raise GenotypeError("genotype", data, 'it has to be {"normal": cell, "reduce": cell}')
         return cls(Cell.from_json(data["normal"]), Cell.from_json(data["reduce"]))
 
 
