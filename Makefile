@@ -27,6 +27,7 @@ check: setup
 
 bench: setup
 	$(BIN)/python bench/small_maps.py
+	$(BIN)/python bench/train_throughput.py
 
 up: setup
 	$(BIN)/nas serve

@@ -27,7 +27,7 @@ app = typer.Typer(
     "terminal `nas search digits --url http://127.0.0.1:8000`.\n\n"
     "Settings are environment variables: NAS_HOME (database and files, ~/.nas), NAS_DATABASE_URL, NAS_ARTIFACTS_URL, "
     "NAS_DATA (files of built-in data sets), NAS_MAX_UPLOAD_BYTES, NAS_PLUGINS (modules with operations and losses of "
-    "your own), NAS_COMPILE (1: compiled operations), NAS_LEASE_SECONDS (30), NAS_LOG (DEBUG, INFO, WARNING, ERROR).",
+    "your own), NAS_LEASE_SECONDS (30), NAS_LOG (DEBUG, INFO, WARNING, ERROR).",
 )
 jobs_app = typer.Typer(help="List, show, watch, cancel and download the jobs of a running service.")
 app.add_typer(jobs_app, name="jobs")

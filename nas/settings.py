@@ -31,7 +31,6 @@ class Settings:
         lease_s: how long a silent worker keeps its trial.
         max_upload_bytes: the largest body that may bring a data set.
         plugins: modules to import for what they add, by their dotted names.
-        compile: whether workers compile the operations of networks (nas.model.compiled).
         log: level of the log.
     """
 
@@ -42,7 +41,6 @@ class Settings:
     lease_s: float = 30.0
     max_upload_bytes: int = MAX_UPLOAD_BYTES
     plugins: tuple[str, ...] = ()
-    compile: bool = False
     log: str = "INFO"
 
     @classmethod
@@ -66,7 +64,6 @@ class Settings:
                 "NAS_MAX_UPLOAD_BYTES", environ.get("NAS_MAX_UPLOAD_BYTES") or str(MAX_UPLOAD_BYTES)
             ),
             plugins=_modules("NAS_PLUGINS", environ.get("NAS_PLUGINS") or ""),
-            compile=_switch("NAS_COMPILE", environ.get("NAS_COMPILE") or "0"),
             log=log,
         )
 
@@ -79,7 +76,6 @@ class Settings:
             "NAS_DATA": str(self.data),
             "NAS_LEASE_SECONDS": str(self.lease_s),
             "NAS_MAX_UPLOAD_BYTES": str(self.max_upload_bytes),
-            "NAS_COMPILE": "1" if self.compile else "0",
             "NAS_PLUGINS": ",".join(self.plugins),
             "NAS_LOG": self.log,
         }
@@ -104,12 +100,6 @@ def _database(url: str) -> str:
     except (ArgumentError, ValueError) as error:
         raise SettingsError(f"NAS_DATABASE_URL is no database URL ({error}); {_MEND}") from error
     return url
-
-
-def _switch(name: str, text: str) -> bool:
-    if text not in ("0", "1"):
-        raise SettingsError(f"{name} is {text!r}; it can be 0 or 1")
-    return text == "1"
 
 
 def _seconds(name: str, text: str) -> float:

@@ -1,7 +1,7 @@
 """(candidate, data, recipe, seed) → a trained network. Knows no database."""
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -32,7 +32,6 @@ def evaluate(
     resume: Checkpoint | None = None,
     source: Mapping[str, Tensor] | None = None,
     board: Board | None = None,
-    compiled: bool = False,
 ) -> Network:
     """Trains the candidate from its initialisation, or on from a checkpoint, and returns the network.
 
@@ -45,7 +44,6 @@ def evaluate(
         on_epoch, should_stop, resume: see nas.train.loop.fit.
         source: the state of a network to take over what fits from; what is frozen is part of the recipe.
         board: logs every epoch there.
-        compiled: whether operations are compiled (nas.model.compiled).
 
     Raises:
         Diverged, Stopped: see nas.train.loop.fit.
@@ -58,13 +56,8 @@ def evaluate(
         if source is not None:
             kept = take_over(network, source)
     train, validation = Batchable.of(data, "train", device), Batchable.of(data, "validation", device)
-    with ExitStack() as stack:
-        if compiled:
-            from nas.model.compiled import compile_operations  # seconds of imports that most workers do without
-
-            stack.enter_context(compile_operations(network))
+    with board if board is not None else nullcontext():
         if board is not None:
-            stack.enter_context(board)
             on_epoch = _logged(on_epoch, board, network, Normalise.of(train.images).to(device), validation)
         fit(
             network,

@@ -54,7 +54,6 @@ def train(context: Context, claim: Claim) -> None:
         resume=_checkpoint(context, claim),
         source=_source(context, claim),
         board=board,
-        compiled=context.settings.compile,
     )
     weights = None
     if claim.phase != Phase.SEARCH:

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nas.model.layout import keep_format
+
 
 class Network(nn.Module, ABC):
     """Feature maps, global average pooling, dropout, linear classifier: [N, in_channels, H, W] → logits [N, outputs].
@@ -44,7 +46,7 @@ class Network(nn.Module, ABC):
         self.progress = share
 
     def _classify(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n outputs"]:
-        logits: Tensor = self.classifier(self.dropout(features.mean(dim=(2, 3))))
+        logits: Tensor = self.classifier(self.dropout(keep_format(features).mean(dim=(2, 3))))
         return logits
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from nas.model.blocks import ReLUConvBN
 from nas.model.downsample import downsample
+from nas.model.layout import keep_format
 from nas.model.merge import MERGES
 from nas.model.ops import build_op
 from nas.model.style import Style
@@ -77,7 +78,7 @@ class CellModule(nn.Module):
                 # As published: an identity is never dropped, so that a gradient always has a way through.
                 terms.append(drop_path(term, drop) if drop > 0 and not isinstance(operation, nn.Identity) else term)
             states.append(merge(terms))
-        out = torch.cat([states[index] for index in self.cell.concat], dim=1)
+        out = torch.cat([keep_format(states[index]) for index in self.cell.concat], dim=1)
         return out if self.shortcut is None else out + self.shortcut(s1)
 
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Final
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nas.model.blocks import ReLUConvBN
 from nas.model.kernels import Pointwise
+from nas.model.layout import halves, keep_format
 from nas.model.style import Style
 
 
@@ -19,7 +19,7 @@ def downsample(c_in: int, c_out: int, style: Style) -> nn.Module:
 
 
 class FactorizedReduce(nn.Module):
-    """Halves the resolution without losing every second pixel: two 1×1 convolutions of stride 2, one a pixel later.
+    """Halves the resolution without losing every second pixel: 1×1 convolutions of the even pixels and the odd ones.
 
     [N, c_in, H, W] → [N, c_out, ceil(H/2), ceil(W/2)]. An odd side is padded by a zero row for the second convolution.
     """
@@ -28,17 +28,18 @@ class FactorizedReduce(nn.Module):
         super().__init__()
         self.activation = style.activate()
         if c_out > 1:  # a single channel is the later one
-            self.even = Pointwise(c_in, c_out // 2, stride=2, bias=style.bias)
-        self.odd = Pointwise(c_in, c_out - c_out // 2, stride=2, bias=style.bias)
+            self.even = Pointwise(c_in, c_out // 2, bias=style.bias)
+        self.odd = Pointwise(c_in, c_out - c_out // 2, bias=style.bias)
         self.norm = style.normalise(c_out)
         self.halves = c_out > 1
 
     def forward(self, x: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_out h2 w2"]:
         """See the class."""
-        x = self.activation(x)
-        height, width = x.shape[2:]
-        later = self.odd(F.pad(x, (0, width % 2, 0, height % 2))[:, :, 1:, 1:])
-        out: Tensor = self.norm(torch.cat([self.even(x), later], dim=1) if self.halves else later)
+        even, odd = halves(x)  # before the activation, which has half as much to do then; zeros it leaves as they are
+        parts = [keep_format(self.odd(self.activation(odd)))]
+        if self.halves:
+            parts.insert(0, keep_format(self.even(self.activation(even))))
+        out: Tensor = self.norm(torch.cat(parts, dim=1))
         return out
 
 

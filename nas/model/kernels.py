@@ -8,11 +8,16 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nas.model.layout import depthwise, every_second
+
 TINY_MAP = 16
 """Pixels up to which a 1×1 convolution is trained as one matrix product on a CPU, in about half of oneDNN's time."""
 
 SMALL_MAP = 64
 """Pixels up to which a depthwise convolution of a large kernel is trained as matrix products on a CPU."""
+
+MANY_CHANNELS = 16
+"""Channels that fill the vectors of torch's own depthwise convolution, which is then faster on maps above TINY_MAP."""
 
 
 class Convolution(nn.Conv2d):
@@ -54,6 +59,8 @@ class Convolution(nn.Conv2d):
     def seen(self, x: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_in h2 w2"]:
         """The pixels that a 1×1 convolution looks at."""
         down, right = self.stride
+        if (down, right) == (2, 2):
+            return every_second(x)
         return x if (down, right) == (1, 1) else x[:, :, ::down, ::right]
 
 
@@ -76,9 +83,10 @@ class Depthwise(Convolution):
 
     [N, C, H, W] → [N, C, ceil(H/stride), ceil(W/stride)].
 
-    On maps of at most SMALL_MAP pixels (TINY_MAP for plain 3×3 kernels) a kernel is a small matrix from input pixels to
-    output pixels, and training takes one batched matrix product over the channels: oneDNN's backward pass of depthwise
-    convolutions costs 1.2 to 20 times as much there (bench/small_maps.py).
+    On maps of at most SMALL_MAP pixels (TINY_MAP for plain 3×3 kernels, and from MANY_CHANNELS on) a kernel is a small
+    matrix from input pixels to output pixels, and training takes one batched matrix product over the channels: oneDNN's
+    backward pass of depthwise convolutions costs 1.2 to 20 times as much there (bench/small_maps.py). For larger maps
+    see nas.model.layout.depthwise.
     """
 
     def __init__(self, channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> None:
@@ -88,9 +96,11 @@ class Depthwise(Convolution):
         """See the class."""
         _, channels, height, width = x.shape
         kernel, stride, dilation = self.kernel_size[0], self.stride[0], self.dilation[0]
-        largest = TINY_MAP if kernel <= 3 and dilation == 1 else SMALL_MAP
-        if kernel == 1 or not _trains_on_cpu(self, x) or height * width > largest:
+        if kernel == 1 or not _trains_on_cpu(self, x):
             return super().forward(x)
+        plain = kernel <= 3 and dilation == 1
+        if height * width > (TINY_MAP if plain or channels >= MANY_CHANNELS else SMALL_MAP):
+            return depthwise(x, self.weight, stride, dilation)
         # A product of our own is to compute in the type that autocast would have chosen for a convolution.
         lowered = torch.is_autocast_enabled("cpu") and x.dtype != torch.double
         dtype = torch.get_autocast_dtype("cpu") if lowered else x.dtype

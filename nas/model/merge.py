@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nas.model.kernels import Pointwise
+from nas.model.layout import keep_format
 from nas.model.style import Style
 
 
@@ -34,7 +35,7 @@ class Concat(nn.Module):
 
     def forward(self, inputs: Sequence[Float[Tensor, "n c h w"]]) -> Float[Tensor, "n c h w"]:
         """See the class."""
-        out: Tensor = self.mix(torch.cat(list(inputs), dim=1))
+        out: Tensor = self.mix(torch.cat([keep_format(x) for x in inputs], dim=1))
         return out
 
 

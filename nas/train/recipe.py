@@ -119,10 +119,10 @@ class Recipe(BaseModel):
     loss: str = Field("default", min_length=1, max_length=200, description="default: the task's own; or a loss by name")
     class_weights: Literal["none", "balanced"] = Field("none", description="balanced: rare classes weigh more")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all classes")
-    clip_norm: float | None = Field(5.0, gt=0, le=1_000_000, description="largest norm of the gradient")
-    clip_value: float | None = Field(None, gt=0, le=1_000_000, description="largest absolute value in the gradient")
+    clip_norm: float | None = Field(5.0, gt=0, le=1e12, description="largest norm of the gradient")
+    clip_value: float | None = Field(None, gt=0, le=1e12, description="largest absolute value in the gradient")
     weight_clip: float | None = Field(
-        None, gt=0, le=1_000_000, description="largest absolute value of a weight after a step"
+        None, gt=0, le=1e12, description="largest absolute value of a weight after a step"
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the exponential average of the weights; 0: none")
     swa: float = Field(0.0, ge=0, lt=1, description="share of the epochs, the last ones, whose weights are averaged")
