@@ -34,7 +34,7 @@ def train(context: Context, claim: Claim) -> None:
     data = context.data(claim.dataset_id)
     candidate = claim.candidate or propose(context, claim, data)
     recipe = recipe_of(claim, candidate, data)
-    board = _board(context, claim) if claim.spec.tensorboard else None
+    board = Board() if claim.spec.tensorboard else None
     ended: Reason | None = None
 
     def on_epoch(result: EpochResult, take: Callable[[], Checkpoint]) -> bool:
@@ -96,22 +96,16 @@ def _source(context: Context, claim: Claim) -> dict[str, Tensor] | None:
     return context.source(transfer.weights)
 
 
-def _board(context: Context, claim: Claim) -> Board:
-    with context.store.read() as session:
-        sha256 = files.artifact(session, claim.trial_id, "tensorboard") if claim.epoch else None
-    return Board(context.artifacts.get(sha256) if sha256 else b"", epoch=claim.epoch)
-
-
 def _report(context: Context, claim: Claim, result: EpochResult, checkpoint: Checkpoint, board: Board | None) -> None:
     # File first, row second; two jobs may train the same network, and deleting one's file must not hit the other's.
     stored = context.artifacts.put(checkpoint.to_bytes(tag=f"{claim.trial_id}.{claim.attempt}"))
-    events = context.artifacts.put(board.to_bytes()) if board is not None else None
+    events = context.artifacts.put(board.take()) if board is not None else None
     with context.store.write() as session:
-        replaced = [trials.report(session, claim, result, stored, context.settings.lease_s)]
+        replaced = trials.report(session, claim, result, stored, context.settings.lease_s)
         if events is not None:
-            replaced.append(trials.attach(session, claim, "tensorboard", events))
-    for sha256 in filter(None, replaced):
-        context.artifacts.delete(sha256)
+            trials.attach(session, claim, f"tensorboard-{result.epoch:04d}", events)
+    if replaced:
+        context.artifacts.delete(replaced)
 
 
 def _why_stop(context: Context, claim: Claim, result: EpochResult) -> Reason | None:

@@ -3,6 +3,8 @@
 import os
 import tempfile
 import zipfile
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +34,6 @@ from nas.errors import InvalidInput, NotFound, NotReady
 from nas.spec import JobSpec, TransferSpec
 from nas.store import dashboard, datasets, files, jobs, listing
 from nas.store.states import ACTIVE_JOB, Phase, TrialState
-from nas.store.tables import Trial
 
 _PROBLEM: dict[str, Any] = {"model": Problem}
 router = APIRouter(
@@ -244,9 +245,11 @@ def tensorboard(service: Service, job_id: JobId) -> FileResponse:
     handle, path = tempfile.mkstemp(prefix="nas-logs-", suffix=".zip")
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for trial, sha256 in logs:
+            for trial, parts in groupby(logs, key=itemgetter(0)):
                 name = f"{trial.number:05d}-{trial.phase}/events.out.tfevents.{int(trial.created_at.timestamp())}.nas"
-                archive.writestr(name, _newest(service, trial, sha256))
+                with archive.open(name, "w") as log:
+                    for _, sha256 in parts:
+                        log.write(service.artifacts.get(sha256))
     except BaseException:
         Path(path).unlink()
         raise
@@ -256,19 +259,6 @@ def tensorboard(service: Service, job_id: JobId) -> FileResponse:
         filename=f"logs-{job_id}.zip",
         background=BackgroundTask(Path(path).unlink, missing_ok=True),
     )
-
-
-def _newest(service: Parts, trial: Trial, sha256: str) -> bytes:
-    """The log of a trial; one that is replaced after an epoch is deleted, also while others are being read."""
-    while True:
-        try:
-            return service.artifacts.get(sha256)
-        except FileNotFoundError:
-            with service.store.read() as session:
-                newer = files.artifact(session, trial.id, "tensorboard")
-            if newer is None or newer == sha256:
-                raise
-            sha256 = newer
 
 
 def _source(service: Parts, transfer: TransferSpec) -> dict[str, Any]:

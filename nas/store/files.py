@@ -1,6 +1,6 @@
 """Which files of the artifact store belong to which trial."""
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -16,12 +16,12 @@ def artifact(session: Session, trial_id: int, kind: str) -> str | None:
 
 
 def of_kind(session: Session, job_id: str, kind: str) -> list[tuple[Trial, str]]:
-    """The trials of a job that have an artifact of that kind, by number, with its sha256."""
+    """The artifacts of a job of a kind, also those in parts (`kind-0001`, …): (trial, sha256) by number and part."""
     rows = session.execute(
         select(Trial, Artifact.sha256)
         .join(Artifact, Artifact.trial_id == Trial.id)
-        .where(Trial.job_id == job_id, Artifact.kind == kind)
-        .order_by(Trial.number)
+        .where(Trial.job_id == job_id, or_(Artifact.kind == kind, Artifact.kind.startswith(f"{kind}-")))
+        .order_by(Trial.number, Artifact.kind)
     )
     return [(trial, sha256) for trial, sha256 in rows]
 

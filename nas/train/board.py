@@ -24,22 +24,14 @@ log = logging.getLogger(__name__)
 class Board:
     """Writes scalars, weight histograms, first-layer kernels, feature maps and the graph of one training.
 
-    The log is one file of TFRecords, so that the logs of an interrupted training and of its resumption are joined by
-    writing one behind the other.
-
-    Args:
-        before: the log of the epochs that an earlier attempt has done.
-        epoch: how many those are; what an attempt logged beyond them is hidden.
+    A log is a file of TFRecords, so that parts of it are joined by writing one behind the other: those of the epochs,
+    and those of an interrupted training and of its resumption.
     """
-
-    def __init__(self, before: bytes = b"", *, epoch: int = 0) -> None:
-        self._before = before
-        self._epoch = epoch
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="nas-board-")
-        purge = self._epoch + 1 if self._before else None
-        self._writer = SummaryWriter(self._folder.name, purge_step=purge)
+        self._writer = SummaryWriter(self._folder.name)
+        self._taken = 0
         return self
 
     def __exit__(
@@ -67,10 +59,15 @@ class Board:
         finally:
             network.train(training)
 
-    def to_bytes(self) -> bytes:
-        """The whole log, as the content of an events file."""
+    def take(self) -> bytes:
+        """What was logged since the last time, as a part of an events file."""
         self._writer.flush()
-        return self._before + b"".join(path.read_bytes() for path in sorted(Path(self._folder.name).iterdir()))
+        [path] = Path(self._folder.name).iterdir()
+        with path.open("rb") as file:
+            file.seek(self._taken)
+            part = file.read()
+        self._taken += len(part)
+        return part
 
     def _scalars(self, result: EpochResult) -> None:
         shown = {

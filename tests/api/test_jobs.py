@@ -14,7 +14,7 @@ from nas.client import Client, ServiceError
 from nas.settings import Settings
 from nas.space import from_text
 from nas.spec import AUTOMATIC
-from nas.store import files, jobs, moves, trials
+from nas.store import jobs, moves, trials
 from nas.store.jobs import NewTrial
 from nas.store.states import Phase, Reason, TrialState
 from nas.store.tables import Job
@@ -424,9 +424,10 @@ def test_the_logs_are_a_zip_of_one_folder_a_trial(api: ApiClient) -> None:
     job_id = api.add_job(tensorboard=True, budget={"trials": 3, "epochs": 3})
     other = run_trial(api.store)
     first, second = take(api.store), take(api.store)
-    attach(api, second, "tensorboard", b"second")
-    attach(api, first, "tensorboard", b"first, outdated")
-    attach(api, first, "tensorboard", b"first")
+    attach(api, second, "tensorboard-0001", b"second")
+    attach(api, first, "tensorboard-0010", b"st")
+    attach(api, first, "tensorboard-0002", b"r")
+    attach(api, first, "tensorboard-0001", b"fi")
     attach(api, first, "weights", b"something else")
     answer = api.get(f"/v1/jobs/{job_id}/tensorboard")
     assert answer.status_code == 200
@@ -445,27 +446,6 @@ def test_logs_that_are_not_there_say_why(api: ApiClient) -> None:
     url = "/v1/jobs/{}/tensorboard"
     problem(api.get(url.format(without)), 409, f"job {without} has no TensorBoard logs", "without tensorboard: true")
     problem(api.get(url.format(asked)), 409, f"job {asked} has no TensorBoard logs", "its trials write them")
-
-
-def test_a_log_that_is_replaced_while_it_is_read_is_read_anew(
-    api: ApiClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    job_id = api.add_job(tensorboard=True)
-    taken = take(api.store)
-    attach(api, taken, "tensorboard", b"after one epoch")
-    listed = files.of_kind
-
-    def replaced_then_listed(*args: Any) -> Any:
-        found = listed(*args)
-        attach(api, taken, "tensorboard", b"after two epochs")
-        api.artifacts.delete(found[0][1])
-        return found
-
-    monkeypatch.setattr(files, "of_kind", replaced_then_listed)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    answer = api.get(f"/v1/jobs/{job_id}/tensorboard")
-    assert list(log_of(answer.content).values()) == [b"after two epochs"]
-    assert not list(tmp_path.glob("nas-logs-*"))
 
 
 def test_a_log_whose_file_is_lost_leaves_no_temporary_file_behind(
