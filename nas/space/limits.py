@@ -87,6 +87,8 @@ def _check_memory(space: SearchSpace, limits: Limits, least: Cost, image: tuple[
 def _mend(space: SearchSpace, least: Cost, amount: str) -> str:
     base = space.base if isinstance(space, JointSpace) else space
     settings = next(text for kind, text in LOWERED_BY.items() if isinstance(base, kind))
+    if isinstance(base, CellSpace) and not set(base.ops) >= CHEAP:
+        settings += f", or add {' and '.join(sorted(CHEAP))} to space.ops"
     return (
         f"the smallest network of this space has {'' if least.exact else 'at least '}{amount}; "
         f"allow that, or lower {settings}"
@@ -98,8 +100,11 @@ def _above(value: float) -> str:
     return f"{math.ceil(value * 1000) / 1000:,}"
 
 
+CHEAP: Final = frozenset({"max_pool_3x3", "skip_connect"})
+"""Operations without weights, at stride 2 and 1."""
+
 LOWERED_BY: Final[dict[type, str]] = {
-    CellSpace: "space.channels, space.cells or space.nodes, or add a pooling and 'skip_connect' to space.ops",
+    CellSpace: "space.channels, space.cells or space.nodes",
     LayerSpace: "space.fewest, space.narrowest or space.kernels",
     FixedSpace: "space.tail",
 }

@@ -101,3 +101,15 @@ def test_a_space_with_a_users_operation_is_held_to_what_is_known_of_it(monkeypat
     check_limits(space, Limits(max_params=stem + before + classifier), image=IMAGE, outputs=OUTPUTS)
     with pytest.raises(InvalidInput, match="has at least 662 parameters"):
         check_limits(space, Limits(max_params=stem + before + classifier - 1), image=IMAGE, outputs=OUTPUTS)
+
+
+def test_cheap_operations_are_advised_only_where_they_are_missing() -> None:
+    def advice(*ops: str) -> str:
+        with pytest.raises(InvalidInput) as caught:
+            check_limits(CellSpace(ops, 2), Limits(max_params=1), image=(1, 8, 8), outputs=2)
+        return caught.value.mend
+
+    assert advice("sep_conv_3x3", "skip_connect").endswith("or add max_pool_3x3 and skip_connect to space.ops")
+    assert advice("sep_conv_3x3", "skip_connect", "max_pool_3x3").endswith(
+        "or lower space.channels, space.cells or space.nodes"
+    )
