@@ -160,7 +160,8 @@ def search(
 
     def go(at: str, own: bool) -> None:
         with Client(at) as client:
-            job_id = client.search(spec)
+            with out.status("asking for the job; a built-in data set is fetched when it is first used"):
+                job_id = client.search(spec)
             out.print(f"job {job_id} on {at}", highlight=False)
             try:
                 shown = watch(client, job_id, out)

@@ -227,8 +227,8 @@ def _listed(source: str, name: str, split: str, hub: str) -> list[dict[str, Any]
 
 def _merge(source: str, parts: Sequence[tuple[Path, str | None]], target: Path) -> Path:
     """Files of the same columns one after the other, each with its split in a column `split` if it has one."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     writer: Any = None
     try:

@@ -15,7 +15,7 @@ from nas.errors import NasError
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 READING_S: Final = 3600.0
-"""How long the service may take to read an upload that it has received."""
+"""How long the service may take to read an upload that it has received, or to fetch a data set."""
 
 
 class ServiceError(NasError):
@@ -55,7 +55,9 @@ class Client:
 
     def search(self, spec: dict[str, Any]) -> str:
         """POSTs a job and returns its id. Raises ServiceError if something in it is not possible, NoService."""
-        created: str = self._request("POST", "/v1/jobs", json=spec).json()["id"]
+        # A built-in data set is fetched on its first use, which takes as long as its bytes do.
+        patient = httpx.Timeout(60, read=READING_S)
+        created: str = self._request("POST", "/v1/jobs", json=spec, timeout=patient).json()["id"]
         return created
 
     def jobs(self) -> Iterator[dict[str, Any]]:

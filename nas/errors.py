@@ -12,7 +12,7 @@ NasError
 ├── LeaseLost            another worker owns the trial now: stop, write nothing
 ├── Stopped              the worker was asked to stop: hand the trial back
 ├── Diverged             the loss is not finite: record the architecture as a bad one, go on
-├── Infeasible           the candidate breaks a limit of the job: record it, do not train it
+├── Infeasible           the candidate breaks a limit of the job and is recorded as such: do not train it
 ├── SpaceExhausted       every candidate has been tried: end the search with what there is
 └── VerificationFailed   the exported model does not score what was reported: do not publish it
 """
@@ -97,7 +97,7 @@ class Diverged(NasError):  # noqa: N818
 
 
 class Infeasible(NasError):  # noqa: N818
-    """The candidate breaks a limit of its job. It is recorded and never trained."""
+    """The candidate breaks a limit of its job. It is recorded as such, and never trained."""
 
 
 class SpaceExhausted(NasError):  # noqa: N818

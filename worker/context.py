@@ -62,6 +62,11 @@ class Context:
                 self._dataset = sha256, ImageSet.load(path)
         return self._dataset[1]
 
+    def digests(self, claim: Claim) -> set[str]:
+        """What the job has trials of."""
+        with self.store.read() as session:
+            return history.digests(session, claim.job_id)
+
     def source(self, sha256: str) -> dict[str, Tensor]:
         """The network that a transfer starts from; the last one stays in memory."""
         if self._source is None or self._source[0] != sha256:

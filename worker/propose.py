@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nas.data.images import ImageSet
-from nas.errors import Infeasible, SpaceExhausted
+from nas.errors import Infeasible, SpaceExhausted, Stopped
 from nas.model import build_network, cost_of
 from nas.model.measure import latency_ms, peak_memory_mb
 from nas.search.strategy import Observation
@@ -36,15 +36,16 @@ def propose(context: Context, claim: Claim, data: ImageSet) -> Candidate:
     """Chooses what a reserved trial trains, outside any transaction, and writes it.
 
     Raises:
-        Infeasible: the candidate breaks a limit of the job; it is written all the same, for the strategy to learn from.
+        Infeasible: the candidate breaks a limit of the job; it is recorded as such, for the strategy to learn from.
         SpaceExhausted: nothing new was found.
-        LeaseLost: see nas.errors.
+        LeaseLost, Stopped: see nas.errors.
     """
     space = claim.spec.search_space()
-    history = context.history(claim)
-    taken = {space.digest(observation.candidate) for observation in history}
+    history, taken = context.history(claim), context.digests(claim)
     refused = ""
     for attempt in range(PROPOSALS + DRAWS):
+        if context.should_stop():  # where latency is measured, a thousand draws take minutes
+            raise Stopped
         candidate = _draw(context, claim, space, history, attempt)
         digest = space.digest(candidate)
         if digest in taken:
@@ -55,7 +56,10 @@ def propose(context: Context, claim: Claim, data: ImageSet) -> Candidate:
             continue
         try:
             with context.store.write() as session:
-                trials.set_candidate(session, claim, candidate, digest, costs)
+                if refused:
+                    trials.refuse(session, claim, candidate, digest, costs, refused)
+                else:
+                    trials.set_candidate(session, claim, candidate, digest, costs)
         except Twin:  # another worker has just written the same one
             history = context.history(claim)
             taken.add(digest)

@@ -61,13 +61,7 @@ def run(context: Context, claim: Claim) -> None:
         note = str(exhausted)
         _record(context, lambda session: jobs.drop(session, claim, note))
     except Infeasible as infeasible:
-        sentence = str(infeasible)
-        _record(
-            context,
-            lambda session: trials.finish(
-                session, claim, TrialState.INFEASIBLE, reason=Reason.INFEASIBLE, error=sentence
-            ),
-        )
+        log.info("job %s trial %d is not trained: %s", claim.job_id, claim.number, infeasible)
     except Diverged as diverged:
         _fail(context, claim, Reason.DIVERGED, str(diverged))
     except (OperationalError, InterfaceError):

@@ -45,7 +45,7 @@ def read_parquet(path: Path, size: int | None, limits: Limits) -> Found:
     Raises:
         InvalidInput: names the column or the first row that is missing or not as above.
     """
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # needed, and installed, only where such files are read
+    import pyarrow.parquet as pq  # needed, and installed, only where such files are read
 
     with refusing(path.name, DAMAGED):
         file = pq.ParquetFile(path)
@@ -163,7 +163,7 @@ def _labels(file: Any, column: str, limits: Limits) -> Told:
 
 def _multi(values: Any, names: tuple[str, ...] | None, column: str, limits: Limits) -> Told:
     """Lists of the labels that hold, to a row of 0 and 1 for each image."""
-    import pyarrow.compute as pc  # type: ignore[import-untyped]
+    import pyarrow.compute as pc
 
     flat = pc.list_flatten(values)
     rows = pc.list_parent_indices(values).to_numpy()

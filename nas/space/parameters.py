@@ -1,5 +1,6 @@
 """What follows for every space from its parameters: drawing, mutating and walking to neighbours."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -49,22 +50,22 @@ class Space(Protocol[C]):
         ...
 
 
-class ParameterSpace(Generic[C]):
+class ParameterSpace(ABC, Generic[C]):
     """A base for spaces: they say what their parameters are, decode and values_of, and the rest follows."""
 
     __slots__ = ()
 
+    @abstractmethod
     def distributions(self) -> Mapping[str, Distribution]:
         """See Space."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, values: Mapping[str, Any]) -> C:
         """See Space."""
-        raise NotImplementedError
 
+    @abstractmethod
     def values_of(self, candidate: C) -> dict[str, Value] | None:
         """The values that decode may have made this candidate of; None of what is plainly of another kind."""
-        raise NotImplementedError
 
     def encode(self, candidate: C) -> dict[str, Value]:
         """See Space."""

@@ -37,6 +37,12 @@ def observations(session: Session, job_id: str, frame: Shape, since: int = 0) ->
     ]
 
 
+def digests(session: Session, job_id: str) -> set[str]:
+    """The digests of a job's search trials."""
+    rows = select(Trial.digest).where(Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Trial.digest.is_not(None))
+    return {digest for digest in session.scalars(rows) if digest is not None}
+
+
 def rung(session: Session, job_id: str, epoch: int) -> list[float]:
     """The validation accuracies of all search trials of a job that reached that epoch, at that epoch."""
     return list(

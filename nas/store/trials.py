@@ -131,6 +131,16 @@ def set_candidate(session: Session, claim: Claim, candidate: Candidate, digest: 
         raise Twin(digest) from error
 
 
+def refuse(session: Session, claim: Claim, candidate: Candidate, digest: str, costs: Costs, error: str) -> None:
+    """Writes what a reserved trial was to train, and ends it as infeasible. Raises Twin, LeaseLost.
+
+    In one transaction: a worker that is killed between the two would leave the candidate to be trained.
+    """
+    locked(session, claim.job_id)  # before the trial: the order of locks
+    set_candidate(session, claim, candidate, digest, costs)
+    finish(session, claim, TrialState.INFEASIBLE, reason=Reason.INFEASIBLE, error=error)
+
+
 def renew(session: Session, claim: Claim, lease_s: float) -> None:
     """Keeps the trial for another lease. Raises LeaseLost."""
     _fenced(session, claim, lease_until=now(session) + timedelta(seconds=lease_s))

@@ -54,8 +54,8 @@ def npz(path: Path, **arrays: Any) -> Path:
 
 def parquet(path: Path, columns: Mapping[str, Any], features: Mapping[str, Any] | None = None, **options: Any) -> Path:
     """A Parquet file, with Hugging Face's metadata if features are given."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     table = pa.table(dict(columns))
     if features is not None:

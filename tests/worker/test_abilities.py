@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import nas
 from nas import plugins
 from nas.data.images import ImageSet, split_images
+from nas.errors import Infeasible, Stopped
 from nas.model import cost_of
 from nas.result.package import network_of
 from nas.space import Candidate, Genotype, LayerNet, known
@@ -24,6 +25,8 @@ from tests.processes import TINY
 from tests.support import open_store
 from tests.worker.running import ALL, SEARCHING, a_worker, add, job_of, run_while, trials_of
 from worker.context import Context
+from worker.propose import propose
+from worker.step import take
 
 SHORT: dict[str, Any] = {
     "budget": {"trials": 2, "epochs": 1},
@@ -157,6 +160,32 @@ def test_a_network_that_breaks_a_limit_is_recorded_and_never_trained(tmp_path: P
         cost = cost_of(Candidate.from_json(trial.candidate), image=(1, 8, 8), outputs=2)
         assert (trial.params, trial.macs) == (cost.params, cost.macs)
         assert cost.params <= 3000
+
+
+def test_a_worker_that_dies_after_a_proposal_leaves_nothing_infeasible_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
+        space = TINY["space"] | {"channels": {"low": 2, "high": 12}}
+        limits = {"max_params": 1200}
+        job_id = add(context, bars("single_label"), **(SHORT | {"space": space, "limits": limits, "seed": 1}))
+        claim = take(context)
+        assert claim is not None
+        with pytest.raises(Infeasible, match="max_params is 1,200"):
+            propose(context, claim, context.data(claim.dataset_id))
+        # Killed here: whatever happens to the lease, the row has ended.
+        [trial] = trials_of(context, job_id)
+        assert (trial.state, trial.owner is None or trial.lease_until is None) == (TrialState.INFEASIBLE, True)
+        assert (job_of(context, job_id).trials_planned, trial.epoch) == (3, 0)
+
+
+def test_a_worker_that_is_told_to_stop_stops_drawing(tmp_path: Path) -> None:
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path, lambda: True) as context:
+        add(context, bars("single_label"), **SHORT)
+        claim = take(context)
+        assert claim is not None
+        with pytest.raises(Stopped):
+            propose(context, claim, context.data(claim.dataset_id))
 
 
 def test_latency_and_memory_are_measured_where_they_are_limited(tmp_path: Path) -> None:
