@@ -30,7 +30,7 @@ def model_card(shape: dict[str, Any], metrics: dict[str, Any]) -> str:
     data, job, found, recipe = metrics["data"], metrics["job"], metrics["verdict"], metrics["recipe"]
     channels, height, width = data["image"]
     low, high = data["value_range"]
-    winner, task = found["winner"], data["task"]
+    winner, task, took = found["winner"], data["task"], metrics["measured"]
     measured = ", ".join(f"{name} {value:.4f}" for name, value in metrics["metrics"].items())
     return f"""# {job["name"] or f"Model of job {job['job_id']}"}
 
@@ -44,6 +44,8 @@ searching over {"cells" if "genotype" in shape else "layers"} ({job["strategy"]}
 Test {NAMES[task]} of these weights: **{metrics["accuracy"] * 100:.2f} %** on {data["splits"]["test"]} images that neither the search nor the
 training saw. Over {winner["n"]} retrainings of the same architecture: {winner["mean"] * 100:.2f} % (95 % interval {winner["low"] * 100:.2f} to
 {winner["high"] * 100:.2f}). All that was measured of these weights on test: {measured}.
+
+One image takes {took["latency_ms"]:.2f} ms and {took["memory_mb"]:.2f} MB on one core of the machine that wrote this.
 
 {found["text"]}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from jaxtyping import Float32
 from nas.data.images import ImageSet
 from nas.errors import GenotypeError, Stopped, VerificationFailed
 from nas.model import cost_of, merge_weights
+from nas.model.measure import latency_ms, peak_memory_mb
 from nas.result import package
 from nas.result.card import model_card
 from nas.result.picture import architecture_svg
@@ -32,6 +33,8 @@ from nas.train.metrics import measure
 
 Outputs: TypeAlias = dict[int, Float32[npt.NDArray[np.float32], "images outputs"]]
 """Number of a retraining → what its network says of the test images."""
+
+CPU: Final = torch.device("cpu")
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +177,12 @@ def _files(
         "verdict": found,
         "params": cost.params,
         "macs": cost.macs,
+        "measured": {
+            "device": "cpu",
+            "batch_size": 1,
+            "latency_ms": latency_ms(classifier.network, image=data.shape, batch_size=1, device=CPU),
+            "memory_mb": peak_memory_mb(classifier.network, image=data.shape, batch_size=1, device=CPU),
+        },
         "recipe": recipe.to_json(),
         "merge_weights": merge_weights(classifier.network),
         "data": {

@@ -59,6 +59,11 @@ def test_the_seed_that_validation_likes_best_is_shipped_with_its_own_score(made:
         logits = network(torch.from_numpy(DIGITS.images[DIGITS.test]))
     accuracy = float((logits.argmax(dim=1).numpy() == DIGITS.labels[DIGITS.test]).mean())
     assert made.verdict["shipped"]["trial"] == 2
+    took = network.metrics["measured"]
+    assert (took["device"], took["batch_size"]) == ("cpu", 1)
+    assert 0 < took["latency_ms"] < 10_000
+    # The weights and one float32 image at the least.
+    assert took["memory_mb"] * 1e6 >= 4 * (network.metrics["params"] + 64)
     assert made.verdict["shipped"]["accuracy"] == accuracy == network.metrics["accuracy"]
     assert made.verdict["shipped"]["onnx_difference"] <= 1e-4
     assert made.verdict["winner"]["accuracies"][1] == accuracy
