@@ -1,6 +1,8 @@
 """A client that calls the app without a network, from tests that are not async."""
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +13,13 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 
 from api.deps import Parts
+from nas.store import jobs, trials
 from nas.store.artifacts import ArtifactStore
+from nas.store.jobs import NewTrial
 from nas.store.session import Store
+from nas.store.states import Phase
+from nas.store.trials import Claim
+from tests.support import digest, run_trial, take
 
 
 @dataclass(frozen=True)
@@ -101,3 +108,32 @@ def fault(answer: httpx.Response, field: str, *mend: str, status: int = 422) -> 
     for word in mend:
         assert word in faults[0]["mend"], faults[0]["mend"]
     return dict(faults[0])
+
+
+def succeed(api: ApiClient, package: bytes = b"PK zip") -> str:
+    """A job that has run to its end; its id."""
+    job_id = api.add_job(budget={"trials": 2, "epochs": 3})
+    first = run_trial(api.store, accuracy=0.6)
+    run_trial(api.store, accuracy=0.8)
+    with api.store.read() as session:
+        seen = jobs.standstill(session)
+    assert seen is not None
+    with api.store.write() as session:
+        jobs.go_on(session, seen, [NewTrial(Phase.REPORT, 0)])
+    final = take(api.store)
+    verdict = {"shipped": {"accuracy": 0.75}, "text": "search beat random by 1.0 ± 0.5 points"}
+    with api.store.write() as session:
+        jobs.succeed(session, final, verdict, api.artifacts.put(package), digest(first.trial_id))
+    return job_id
+
+
+def attach(api: ApiClient, claim: Claim, kind: str, content: bytes) -> None:
+    """Gives a trial a file of a kind."""
+    with api.store.write() as session:
+        trials.attach(session, claim, kind, api.artifacts.put(content))
+
+
+def log_of(content: bytes) -> dict[str, bytes]:
+    """The members of a zip."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}

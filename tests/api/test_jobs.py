@@ -1,28 +1,18 @@
 """Jobs over HTTP, from the request to the model, with the test in the place of the workers."""
 
-import io
 import json
 import re
-import tempfile
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nas.client import Client, ServiceError
-from nas.settings import Settings
 from nas.space import from_text
 from nas.spec import AUTOMATIC
-from nas.store import jobs, moves, trials
-from nas.store.jobs import NewTrial
-from nas.store.states import Phase, Reason, TrialState
+from nas.store import moves
 from nas.store.tables import Job
-from nas.store.trials import Claim
-from nas.train.epoch import EpochResult
 from nas.train.recipe import Recipe
-from tests.api.client import ApiClient, fault, problem
-from tests.support import BACKENDS, LEASE_S, candidate, digest, finish, propose, report, run_trial, stored, take
+from tests.api.client import ApiClient, fault, problem, succeed
+from tests.support import BACKENDS, candidate, run_trial, take
 
 SPACE: dict[str, Any] = {
     "kind": "cells",
@@ -68,23 +58,6 @@ LIMITS = {
 """What a job on 8×8 images has where it says nothing."""
 
 LINKS = ("self", "dashboard", "trials", "best", "model", "cancel")
-
-
-def succeed(api: ApiClient, package: bytes = b"PK zip") -> str:
-    """A job that has run to its end; its id."""
-    job_id = api.add_job(budget={"trials": 2, "epochs": 3})
-    first = run_trial(api.store, accuracy=0.6)
-    run_trial(api.store, accuracy=0.8)
-    with api.store.read() as session:
-        seen = jobs.standstill(session)
-    assert seen is not None
-    with api.store.write() as session:
-        jobs.go_on(session, seen, [NewTrial(Phase.REPORT, 0)])
-    final = take(api.store)
-    verdict = {"shipped": {"accuracy": 0.75}, "text": "search beat random by 1.0 ± 0.5 points"}
-    with api.store.write() as session:
-        jobs.succeed(session, final, verdict, api.artifacts.put(package), digest(first.trial_id))
-    return job_id
 
 
 # --- asking for a job
@@ -215,146 +188,6 @@ def test_what_no_job_can_be_called_is_refused(api: ApiClient, job_id: str) -> No
     fault(api.post(f"/v1/jobs/{job_id}/cancel"), "job_id")
 
 
-# --- its trials
-
-
-def test_trials_are_listed_as_far_as_they_are(api: ApiClient) -> None:
-    job_id = api.add_job(budget={"trials": 10, "epochs": 3})
-    assert api.get(f"/v1/jobs/{job_id}/trials").json() == {"items": [], "next_cursor": None}
-    run_trial(api.store, accuracy=0.6)
-    running = take(api.store, "ada")
-    propose(api.store, running, 5)
-    report(api.store, running, 1, accuracy=0.4)
-    take(api.store)
-    done, half, reserved = api.get(f"/v1/jobs/{job_id}/trials").json()["items"]
-    assert (done["number"], done["state"], done["accuracy"], done["epoch"]) == (0, "complete", 0.6, 3)
-    assert done["finished_at"].endswith("Z")
-    expected = {
-        "number": 1,
-        "phase": "search",
-        "state": "running",
-        "reason": None,
-        "accuracy": 0.4,
-        "epoch": 1,
-        "epochs": 3,
-        "params": 1005,
-        "macs": 5005,
-        "latency_ms": None,
-        "memory_mb": None,
-        "seed_index": 0,
-        "attempt": 1,
-        "worker": "ada",
-        "digest": digest(5),
-        "finished_at": None,
-    }
-    assert half == half | expected
-    assert set(half) == set(expected) | {"created_at", "started_at"}
-    assert (reserved["number"], reserved["digest"], reserved["params"]) == (2, None, None)
-
-
-def test_trials_are_sorted_filtered_and_paged(api: ApiClient) -> None:
-    job_id = api.add_job(budget={"trials": 10, "epochs": 1})
-    for accuracy in (0.2, 0.9, 0.5):
-        run_trial(api.store, accuracy, epochs=1)
-    failed = take(api.store)
-    finish(api.store, failed, TrialState.FAILED, reason=Reason.ERROR, error="broken")
-    url = f"/v1/jobs/{job_id}/trials"
-
-    def numbers(query: str) -> list[int]:
-        return [item["number"] for item in api.get(f"{url}?{query}").json()["items"]]
-
-    assert numbers("sort=-accuracy") == [1, 2, 0, 3]
-    assert numbers("sort=accuracy&state=complete") == [0, 2, 1]
-    assert numbers("state=failed&state=complete&sort=-number") == [3, 2, 1, 0]
-    assert numbers("phase=search&limit=1") == [0]
-    assert numbers("phase=report&phase=control") == []
-    first = api.get(f"{url}?sort=-accuracy&limit=3").json()
-    second = api.get(url, params={"sort": "-accuracy", "limit": 3, "cursor": first["next_cursor"]}).json()
-    assert [item["number"] for item in first["items"] + second["items"]] == [1, 2, 0, 3]
-    assert second["next_cursor"] is None
-
-
-@pytest.mark.parametrize(
-    ("query", "field", "mend"),
-    [
-        ("sort=digest", "sort", "allowed: number, -number, accuracy"),
-        ("sort=", "sort", "allowed: number, -number, accuracy"),
-        ("sort=%00", "sort", "allowed: number, -number, accuracy"),
-        ("state=done", "state.0", "'queued', 'running', 'complete'"),
-        ("state=complete&state=", "state.1", "'queued', 'running', 'complete'"),
-        ("phase=finals", "phase.0", "'search', 'finalist', 'control'"),
-        ("cursor=garbage", "cursor", "take next_cursor from the page before, with the same sort"),
-        ("cursor=%00", "cursor", "should match pattern"),
-        ("cursor=%ED%A0%80", "cursor", "take next_cursor from the page before, with the same sort"),
-        ("cursor=", "cursor", "take next_cursor from the page before, with the same sort"),
-        (f"cursor={'a' * 501}", "cursor", "at most 500 characters"),
-    ],
-)
-def test_a_query_for_trials_that_makes_no_sense_is_refused(api: ApiClient, query: str, field: str, mend: str) -> None:
-    fault(api.get(f"/v1/jobs/{api.add_job()}/trials?{query}"), field, mend)
-
-
-def test_a_cursor_of_another_order_is_refused(api: ApiClient) -> None:
-    job_id = api.add_job()
-    for _ in range(3):
-        take(api.store)
-    cursor = api.get(f"/v1/jobs/{job_id}/trials?limit=1").json()["next_cursor"]
-    fault(api.get(f"/v1/jobs/{job_id}/trials", params={"cursor": cursor, "sort": "-number"}), "cursor", "same sort")
-
-
-def test_a_trial_is_shown_with_its_curve_and_its_genotype(api: ApiClient) -> None:
-    job_id = api.add_job(budget={"trials": 10, "epochs": 3})
-    taken = take(api.store)
-    propose(api.store, taken, 5)
-    for number in (1, 2):
-        report(api.store, taken, number, accuracy=number / 10)
-    shown = api.get(f"/v1/jobs/{job_id}/trials/0").json()
-    assert [row["epoch"] for row in shown["curve"]] == [1, 2]
-    assert shown["curve"][1] == {
-        "epoch": 2,
-        "train_loss": 0.5,
-        "validation_loss": 0.75,
-        "validation_accuracy": 0.2,
-        "lr": 0.1,
-        "seconds": 2.0,
-        "metrics": {},
-    }
-    assert shown["candidate"] == candidate(5).to_json()
-    assert from_text(shown["darts"]) == candidate(5).architecture
-    assert shown["error"] is None
-
-
-def test_a_failed_trial_is_shown_with_its_traceback(api: ApiClient) -> None:
-    job_id = api.add_job()
-    finish(api.store, take(api.store), TrialState.FAILED, reason=Reason.ERROR, error="Traceback\nValueError: é\n")
-    shown = api.get(f"/v1/jobs/{job_id}/trials/0").json()
-    assert (shown["state"], shown["reason"], shown["error"]) == ("failed", "error", "Traceback\nValueError: é\n")
-    assert (shown["candidate"], shown["darts"], shown["curve"]) == (None, None, [])
-
-
-def test_a_loss_that_is_not_finite_is_shown_as_null(api: ApiClient) -> None:
-    job_id = api.add_job()
-    taken = take(api.store)
-    result = EpochResult(1, 1.0, float("inf"), 0.1, 0.1, 1.0)
-    with api.store.write() as session:
-        trials.report(session, taken, result, stored("checkpoint"), LEASE_S)
-    answer = api.get(f"/v1/jobs/{job_id}/trials/0")
-    assert answer.status_code == 200
-    assert answer.json()["curve"][0]["validation_loss"] is None
-
-
-@pytest.mark.parametrize(("number", "status"), [("1", 404), ("2147483647", 404), ("2147483648", 422), ("-1", 422)])
-def test_a_trial_that_is_not_there_is_not_found(api: ApiClient, number: str, status: int) -> None:
-    job_id = api.add_job()
-    take(api.store)
-    problem(api.get(f"/v1/jobs/{job_id}/trials/{number}"), status, "number" if status == 422 else "has no trial")
-
-
-@pytest.mark.parametrize("number", ["first", "1.5", "9" * 5000, "%00"])
-def test_a_number_that_is_none_is_refused(api: ApiClient, number: str) -> None:
-    fault(api.get(f"/v1/jobs/{api.add_job()}/trials/{number}"), "number", "integer")
-
-
 # --- the best network and the model
 
 
@@ -407,59 +240,6 @@ def test_the_model_is_the_package_that_was_stored(api: ApiClient) -> None:
     assert again.headers["ETag"] == answer.headers["ETag"]
 
 
-# --- TensorBoard logs
-
-
-def log_of(content: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def attach(api: ApiClient, claim: Claim, kind: str, content: bytes) -> None:
-    with api.store.write() as session:
-        trials.attach(session, claim, kind, api.artifacts.put(content))
-
-
-def test_the_logs_are_a_zip_of_one_folder_a_trial(api: ApiClient) -> None:
-    job_id = api.add_job(tensorboard=True, budget={"trials": 3, "epochs": 3})
-    other = run_trial(api.store)
-    first, second = take(api.store), take(api.store)
-    attach(api, second, "tensorboard-0001", b"second")
-    attach(api, first, "tensorboard-0010", b"st")
-    attach(api, first, "tensorboard-0002", b"r")
-    attach(api, first, "tensorboard-0001", b"fi")
-    attach(api, first, "weights", b"something else")
-    answer = api.get(f"/v1/jobs/{job_id}/tensorboard")
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "application/zip"
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="logs-{job_id}.zip"'
-    logs = log_of(answer.content)
-    assert list(logs.values()) == [b"first", b"second"]  # by number; none of the first trial, which wrote none
-    assert other.number == 0
-    assert [name.split("/")[0] for name in logs] == ["00001-search", "00002-search"]
-    for name in logs:
-        assert re.fullmatch(r"[^/]+/events\.out\.tfevents\.\d+\.nas", name)
-
-
-def test_logs_that_are_not_there_say_why(api: ApiClient) -> None:
-    without, asked = api.add_job(), api.add_job(tensorboard=True)
-    url = "/v1/jobs/{}/tensorboard"
-    problem(api.get(url.format(without)), 409, f"job {without} has no TensorBoard logs", "without tensorboard: true")
-    problem(api.get(url.format(asked)), 409, f"job {asked} has no TensorBoard logs", "its trials write them")
-
-
-def test_a_log_whose_file_is_lost_leaves_no_temporary_file_behind(
-    api: ApiClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    job_id = api.add_job(tensorboard=True)
-    taken = take(api.store)
-    with api.store.write() as session:
-        trials.attach(session, taken, "tensorboard", stored("lost"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert api.get(f"/v1/jobs/{job_id}/tensorboard").status_code == 500  # as with a model whose file is lost
-    assert not list(tmp_path.glob("nas-logs-*"))
-
-
 # --- cancelling
 
 
@@ -477,48 +257,3 @@ def test_a_job_can_be_cancelled_and_cancelled_again(api: ApiClient) -> None:
 def test_a_job_that_has_succeeded_cannot_be_cancelled(api: ApiClient) -> None:
     job_id = succeed(api)
     problem(api.post(f"/v1/jobs/{job_id}/cancel"), 409, f"job {job_id} is succeeded; it cannot become cancelled")
-
-
-# --- the Python client
-
-
-@pytest.fixture
-def client(api: ApiClient, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """nas.client.Client, with the network replaced by the app."""
-    client = Client("http://test")
-
-    def request(method: str, url: str, **options: Any) -> Any:
-        return api.request(method, url, **options)
-
-    monkeypatch.setattr(client._http, "request", request)
-    return client
-
-
-def test_the_client_does_all_that_the_api_can(api: ApiClient, client: Client, tmp_path: Path) -> None:
-    job_id = client.search({"dataset": "squares"})
-    assert client.show(job_id)["state"] == "queued"
-    assert client.dashboard(job_id)["job"]["id"] == job_id
-    assert client.cancel(job_id) == "cancelled"
-    assert client.dashboard(job_id)["job"]["state"] == "cancelled"
-    assert client.dashboard(job_id) is client.dashboard(job_id)  # not sent again
-    done = succeed(api, b"PK the package")
-    assert client.best(done)["trial"] == 0
-    assert client.download(done, tmp_path / "new" / "model.zip").read_bytes() == b"PK the package"
-    logged = client.search({"dataset": "squares", "tensorboard": True})
-    with pytest.raises(ServiceError, match="its trials write them"):
-        client.download_logs(logged, tmp_path / "logs.zip")
-    attach(api, take(api.store), "tensorboard", b"events")
-    path = client.download_logs(logged, tmp_path / "logs" / "logs.zip")
-    assert list(log_of(path.read_bytes()).values()) == [b"events"]
-    for _ in range(59):
-        api.add_job()
-    assert len({job["id"] for job in client.jobs()}) == 62  # two pages
-
-
-def test_the_client_raises_the_services_own_words(client: Client) -> None:
-    with pytest.raises(ServiceError, match="dataset: 'nope' is not possible: there is no such data set") as caught:
-        client.search({"dataset": "nope"})
-    assert caught.value.status == 422
-    with pytest.raises(ServiceError, match="there is no job 'nope'") as caught:
-        client.show("nope")
-    assert caught.value.status == 404
