@@ -74,7 +74,7 @@ def add(
         def sent(size_bytes: int) -> None:
             bars.advance(task, size_bytes)
             if size_bytes == 0:  # the end of the file
-                bars.update(task, description="the service reads it")
+                bars.add_task("the service reads it", total=None)  # how far it is, only the service knows
 
         with _client(context, url) as client:
             added = client.add_dataset(path, name or default_name(source), size, seed, sent=sent)
