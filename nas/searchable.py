@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, Union
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -17,19 +16,13 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from nas.space.distributions import Categorical, Distribution, Integer, Real
+from nas.strict import Strict
 
 MAX_CHOICES = 100
 VALUE: Final = "value:"
 CHOICES: Final = "choices:"
 RANGE: Final = "range:"
 """Tags of the three forms. They stand in the path of a validation error, where a colon tells them from fields."""
-
-
-class Strict(BaseModel):
-    """A frozen model that takes nothing for what it is not."""
-
-    # strict: "24" is not a number and true is not 1; forbid: a misspelt field is an error, never a silent default.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _listed(value: Any) -> Any:

@@ -8,13 +8,14 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from nas.errors import InvalidInput, UserError
 from nas.search.catalog import STRATEGIES
-from nas.searchable import MAX_CHOICES, Listed, Searchable, Strict, searchable
+from nas.searchable import MAX_CHOICES, Listed, Searchable, searchable
 from nas.space import Candidate, CellSpace, FixedSpace, Genotype, JointSpace, LayerSpace, Shape, from_text, known
 from nas.space.joint import RECIPE, SPACE
 from nas.space.layers import LAYER_KINDS
 from nas.space.limits import Limits
 from nas.space.operations import DEFAULT_OPERATIONS, known_operations
 from nas.space.shape import CELLS_ONLY
+from nas.strict import Strict
 from nas.train.recipe import Recipe
 
 ENGINES: Final = ("optuna",)

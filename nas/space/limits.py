@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nas.errors import InvalidInput
 from nas.space.cost import Cost
@@ -11,6 +11,7 @@ from nas.space.joint import FixedSpace, JointSpace
 from nas.space.layer_space import LayerSpace
 from nas.space.smallest import SearchSpace, smallest
 from nas.space.space import CellSpace
+from nas.strict import Strict
 
 MB: Final = 10**6
 """Bytes of a megabyte, here and in every name that ends in `_mb`."""
@@ -19,11 +20,8 @@ FLOAT_BYTES: Final = 4
 """Of a weight, and of a value of the input."""
 
 
-class Limits(BaseModel):
+class Limits(Strict):
     """What a network may cost at most. One that costs more is never trained."""
-
-    # strict: "24" is not a number and true is not 1; forbid: a misspelt field is an error, never a silent default.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     max_params: int | None = Field(None, ge=1, le=10**12, description="trainable parameters; null: no limit")
     max_macs: int | None = Field(None, ge=1, le=10**15, description="multiply-accumulates an image; null: no limit")

@@ -2,7 +2,9 @@
 
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from nas.strict import Strict
 
 Skeleton = Literal["stacked", "residual"]
 Stem = Literal["cifar", "imagenet"]
@@ -16,10 +18,8 @@ CELLS_ONLY: Final = ("channels", "cells", "tail", "stem", "merge", "drop_path", 
 """Fields that mean something to networks of cells alone."""
 
 
-class Shape(BaseModel):
+class Shape(Strict):
     """The frame around the cells. The defaults are those of Liu et al. 2019, made small."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     channels: int = Field(8, ge=1, le=256, description="channels of the first cell; each reduction doubles them")
     cells: int = Field(4, ge=1, le=40, description="cells in the network, with reductions at 1/3 and 2/3 of the depth")

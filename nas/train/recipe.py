@@ -3,7 +3,9 @@
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
+
+from nas.strict import Strict
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
 Schedule = Literal[
@@ -67,16 +69,13 @@ MANY_IMAGES, STEPS, SMALLEST_BATCH, LARGEST_BATCH = 10_000, 12, 16, 96
 """What a batch size follows from, where a recipe names none: steps an epoch, within these bounds."""
 
 
-class Recipe(BaseModel):
+class Recipe(Strict):
     """Everything that training depends on besides the network, the data and the seed.
 
     The defaults follow Liu et al. 2019, section 3.2 (SGD with Nesterov momentum under one cosine cycle), sized for
     small images. Schedules run over what the warm-up leaves of the training. The formulas stand with their tables:
     nas.train.optimizers, schedules, initialisation, losses, averaging, and nas.data.augment.
     """
-
-    # strict: "24" is not a number and true is not 1; forbid: a misspelt field is an error, never a silent default.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     epochs: int = Field(ge=1, le=100_000, description="passes over the training split; schedules end at the last one")
     batch_size: int = Field(96, ge=1, le=65_536, description="images a forward pass")
