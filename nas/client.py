@@ -96,19 +96,39 @@ class Client:
         state: str = self._request("POST", f"/v1/jobs/{job_id}/cancel").json()["state"]
         return state
 
-    def download(self, job_id: str, path: Path) -> Path:
-        """Writes the job's model.zip to a path. Raises ServiceError until there is one, NoService."""
-        content = self._request("GET", f"/v1/jobs/{job_id}/model").content
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return path
+    def pareto(self, job_id: str) -> dict[str, Any]:
+        """The job's Pareto set. Raises ServiceError, NoService."""
+        front: dict[str, Any] = self._request("GET", f"/v1/jobs/{job_id}/pareto").json()
+        return front
+
+    def trial(self, job_id: str, number: int) -> dict[str, Any]:
+        """A trial with its learning curve. Raises ServiceError, NoService."""
+        shown: dict[str, Any] = self._request("GET", f"/v1/jobs/{job_id}/trials/{number}").json()
+        return shown
+
+    def retrain(self, job_id: str, number: int) -> int:
+        """Asks for a trial's network to be retrained; returns the number of that. Raises ServiceError, NoService."""
+        trial: int = self._request("POST", f"/v1/jobs/{job_id}/trials/{number}/retrain").json()["trial"]
+        return trial
+
+    def download(self, job_id: str, path: Path, trial: int | None = None) -> Path:
+        """Writes the model.zip of a job, or of one of its trials, to a path.
+
+        Raises:
+            ServiceError: there is none yet; it says how to get one.
+            NoService: nothing answers.
+        """
+        of_trial = "" if trial is None else f"/trials/{trial}"
+        return self._fetch(f"/v1/jobs/{job_id}{of_trial}/model", path)
 
     def download_logs(self, job_id: str, path: Path) -> Path:
         """Writes a zip of the job's TensorBoard logs to a path. Raises ServiceError if it has none, NoService."""
-        content = self._request("GET", f"/v1/jobs/{job_id}/tensorboard").content
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return path
+        return self._fetch(f"/v1/jobs/{job_id}/tensorboard", path)
+
+    def strategies(self) -> list[dict[str, Any]]:
+        """How candidates can be chosen, each way with the JSON schema of its options. Raises NoService."""
+        items: list[dict[str, Any]] = self._request("GET", "/v1/strategies").json()["items"]
+        return items
 
     def add_dataset(
         self,
@@ -157,6 +177,12 @@ class Client:
     def delete_dataset(self, name: str) -> None:
         """Deletes a data set that no job refers to. Raises ServiceError, NoService."""
         self._request("DELETE", _dataset(name))
+
+    def _fetch(self, url: str, path: Path) -> Path:
+        content = self._request("GET", url).content
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:

@@ -4,15 +4,20 @@ from itertools import product
 from typing import Any
 
 from nas.errors import InvalidInput
+from nas.oneshot.plan import default_epochs
+from nas.search.catalog import STRATEGIES
 from nas.searchable import MAX_CHOICES, Choices, Range
 from nas.space import Candidate, Genotype, LayerNet, Shape, is_reduction, smallest_input
 from nas.space.limits import check_limits
 from nas.space.shape import CELLS_ONLY
-from nas.spec import JobSpec, RecipeSpec
+from nas.spec import MAX_TRIALS, JobSpec, RecipeSpec
 from nas.train.recipe import DEFAULT_LR
 from nas.train.tasks import check_loss
 
 SMALL_SIDE, LARGE_SIDE = 16, 64
+FINALISTS = 3
+"""Of a one-shot search, unless the job says otherwise."""
+
 FEW_IMAGES, MANY_IMAGES = 1_000, 10_000
 
 
@@ -51,7 +56,9 @@ def complete(
     body = body | {"space": space, "budget": budget, "final": final}
     if body.get("transfer"):
         body = _transferred(body)
+    body = _strategic(body, images)
     spec = JobSpec.model_validate(body)
+    _check_strategy(spec)
     _check_start(spec)
     _check_fit(spec, image)
     _check_recipe(spec.recipe, side, task, transfer=spec.transfer is not None)
@@ -61,6 +68,39 @@ def complete(
         )
     check_limits(spec.search_space(), spec.limits, image=image, outputs=outputs)
     return spec
+
+
+def _strategic(body: dict[str, Any], images: int) -> dict[str, Any]:
+    """Fills in what follows from the strategy: its options, and how much it tries."""
+    name = body.get("strategy", "auto")
+    entry, budget, final = STRATEGIES[name], dict(body["budget"]), dict(body["final"])
+    options = entry.options.model_validate(body.get("options") or {}).model_dump(mode="json")
+    if entry.prepares == "supernet":
+        if options["epochs"] is None:
+            options["epochs"] = default_epochs(name, images)
+        budget.setdefault("trials", options["candidates"])
+        # The order of a single network says nothing about whether the supernet's order means anything.
+        final.setdefault("finalists", min(FINALISTS, budget["trials"]))
+    elif budget.get("seconds") is not None or budget.get("total_epochs") is not None:
+        budget.setdefault("trials", MAX_TRIALS)
+    return body | {"strategy": name, "options": options, "budget": budget, "final": final}
+
+
+def _check_strategy(spec: JobSpec) -> None:
+    if refusal := STRATEGIES[spec.strategy].refuses(spec.search_space()):
+        raise InvalidInput("strategy", spec.strategy, refusal)
+    first, epochs = spec.pruning.first, spec.budget.epochs
+    if first is not None and first >= epochs:
+        raise InvalidInput("pruning.first", first, f"below budget.epochs, which is {epochs}; or leave it out")
+    scored = any(objective.metric == "accuracy" for objective in spec.objectives)
+    if spec.budget.target is not None and not scored:
+        raise InvalidInput("budget.target", spec.budget.target, "add accuracy to objectives, which it is a value of")
+    total = spec.budget.total_epochs
+    if total is not None and total < epochs:
+        raise InvalidInput("budget.total_epochs", total, f"at least budget.epochs, which is {epochs}")
+    finalists = spec.final.finalists
+    if total is not None and finalists > total:
+        raise InvalidInput("final.finalists", finalists, f"at most budget.total_epochs, which is {total}")
 
 
 def _transferred(body: dict[str, Any]) -> dict[str, Any]:

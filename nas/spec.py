@@ -7,7 +7,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from nas.errors import InvalidInput, UserError
+from nas.objectives import Objective, ObjectiveForm
 from nas.search.catalog import STRATEGIES
+from nas.search.options import PruningSpec
 from nas.searchable import MAX_CHOICES, Listed, Searchable, searchable
 from nas.space import Candidate, CellSpace, FixedSpace, Genotype, JointSpace, LayerSpace, Shape, from_text, known
 from nas.space.joint import RECIPE, SPACE
@@ -20,6 +22,7 @@ from nas.train.recipe import Recipe
 
 ENGINES: Final = ("optuna",)
 MAX_SEED = 2**31 - 1
+MAX_TRIALS: Final = 100_000
 
 
 def _one_of(allowed: tuple[str, ...]) -> AfterValidator:
@@ -71,7 +74,7 @@ if TYPE_CHECKING:  # made from Shape and Recipe at run time, so that each field 
         """The recipe, open to search."""
 else:
     _Frame = searchable(Shape, optional={}, leave=set(), name="Frame")
-    RecipeSpec = searchable(Recipe, optional=AUTOMATIC, leave={"epochs"}, name="RecipeSpec")
+    RecipeSpec = searchable(Recipe, optional=AUTOMATIC, leave={"epochs", "rungs"}, name="RecipeSpec")
 
 ONLY_CELLS: Final = ("ops", "nodes", *CELLS_ONLY)
 ONLY_LAYERS: Final = ("layer_kinds", "fewest", "most", "narrowest", "widest", "kernels", "parallel")
@@ -141,13 +144,25 @@ class SpaceSpec(_Frame):
 class BudgetSpec(Strict):
     """How much to search."""
 
-    trials: int = Field(24, ge=1, le=100_000, description="architectures to try")
+    trials: int = Field(
+        24,
+        ge=1,
+        le=MAX_TRIALS,
+        description="architectures to try; if left out beside total_epochs or seconds: no limit",
+    )
     epochs: int = Field(8, ge=1, le=1_000, description="epochs of a trial that is not stopped early")
+    total_epochs: int | None = Field(
+        None, ge=1, le=10**8, description="epochs of all trials of the search together; null: no limit"
+    )
     seconds: float | None = Field(
         None,
         gt=0,
         le=31_536_000,
-        description="wall clock of the search, without the retraining after it; null: no limit",
+        description="wall clock of the whole job from its first trial to its model: time for the retraining is kept "
+        "back, and final.epochs, final.seeds or final.controls are lowered if they would not fit; null: no limit",
+    )
+    target: float | None = Field(
+        None, ge=-1e9, le=1e9, description="the search ends when a fully trained trial scores this; null: no target"
     )
     parallel: int | None = Field(
         None, ge=1, le=10_000, description="trials at once; null: as many as there are workers"
@@ -192,6 +207,29 @@ def _genotype(value: Any) -> Any:
 Start = Annotated[dict[str, Any], BeforeValidator(_genotype, json_schema_input_type=str | dict[str, Any])]
 
 
+def _at(field: str, details: Any) -> InitErrorDetails:
+    """An error of a nested model, as one of the field that holds it."""
+    kind = PydanticCustomError(details["type"], "{message}", {"message": details["msg"]})
+    return InitErrorDetails(type=kind, loc=(field, *details["loc"]), input=details["input"])
+
+
+def _distinct(objectives: tuple[ObjectiveForm, ...]) -> tuple[ObjectiveForm, ...]:
+    metrics = [objective.metric for objective in objectives]
+    if len(set(metrics)) < len(metrics):
+        raise ValueError("name each metric once")
+    return objectives
+
+
+Objectives = Annotated[tuple[Objective, ...], Listed, Field(min_length=1, max_length=5), AfterValidator(_distinct)]
+
+
+def _method(value: Any) -> Any:
+    return {"method": value} if isinstance(value, str) else value
+
+
+Pruning = Annotated[PruningSpec, BeforeValidator(_method, json_schema_input_type=str | PruningSpec)]
+
+
 class JobSpec(Strict):
     """A search job. Everything but the data set has a default that suits it."""
 
@@ -205,13 +243,36 @@ class JobSpec(Strict):
     )
     transfer: TransferSpec | None = Field(None, description="an earlier job to start from")
     strategy: Annotated[str, _one_of(tuple(STRATEGIES))] = Field(
-        "tpe", description="how candidates are chosen; GET /v1/strategies lists them"
+        "auto", description="how candidates are chosen; GET /v1/strategies lists them"
+    )
+    options: dict[str, Any] = Field({}, description="of the strategy; GET /v1/strategies has the schema of each")
+    pruning: Pruning = Field(PruningSpec(), description="which trials stop early; a method's name, or more")
+    objectives: Objectives = Field(
+        (ObjectiveForm(metric="accuracy", direction="maximize"),),
+        description="what to look for; with several the dashboard has the Pareto set",
+    )
+    screening: int = Field(
+        1, ge=1, le=1_000, description="proposals a trial, of which the best by a training-free score is trained"
     )
     engine: Annotated[str, _one_of(ENGINES)] = Field("optuna", description="what runs the trials: the workers")
     budget: BudgetSpec = BudgetSpec()
     final: FinalSpec = FinalSpec()
     tensorboard: bool = Field(False, description="write TensorBoard logs of every trial; GET …/tensorboard has them")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="the same seed with one worker gives the same search")
+
+    @model_validator(mode="after")
+    def _known_options(self) -> Self:
+        try:
+            self.strategy_options()
+        except ValidationError as error:
+            raise ValidationError.from_exception_data(
+                type(self).__name__, [_at("options", details) for details in error.errors(include_url=False)]
+            ) from error
+        return self
+
+    def strategy_options(self) -> Strict:
+        """The options of the strategy, with its defaults for what is not said. Raises ValidationError."""
+        return STRATEGIES[self.strategy].options.model_validate(self.options)
 
     def search_space(self) -> CellSpace | LayerSpace | JointSpace:
         """As the value that strategies and workers use."""

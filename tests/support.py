@@ -19,7 +19,7 @@ from sqlalchemy import URL, create_engine, func, select, text, update
 
 from nas.data.images import ImageSet, split_images
 from nas.space import Candidate, CellSpace, Shape
-from nas.spec import BudgetSpec, FinalSpec, JobSpec
+from nas.spec import JobSpec
 from nas.store import jobs, moves, trials
 from nas.store.artifacts import Stored
 from nas.store.migrate import migrate
@@ -176,18 +176,25 @@ def add_job(
     seconds: float | None = None,
     finalists: int = 1,
     name: str | None = None,
+    total_epochs: int | None = None,
+    target: float | None = None,
+    **more: Any,
 ) -> str:
     """A queued job on the data set `squares`, which is added with the first one; its id."""
     with store.read() as session:
         dataset = session.scalar(select(Dataset.id).where(Dataset.name == "squares"))
     if dataset is None:
         dataset = add_dataset(store)
-    spec = JobSpec(
-        dataset="squares",
-        name=name,
-        budget=BudgetSpec(trials=trials, epochs=epochs, parallel=parallel, seconds=seconds),
-        final=FinalSpec(finalists=finalists, controls=2, epochs=4, seeds=2),
-    )
+    budget = {"trials": trials, "epochs": epochs, "parallel": parallel, "seconds": seconds}
+    body = {
+        "dataset": "squares",
+        "name": name,
+        "strategy": "random",
+        "pruning": "none",
+        "budget": budget | {"total_epochs": total_epochs, "target": target},
+        "final": {"finalists": finalists, "controls": 2, "epochs": 4, "seeds": 2},
+    }
+    spec = JobSpec.model_validate(body | more)
     with store.write() as session:
         return jobs.create(session, spec, session.get_one(Dataset, dataset)).id
 

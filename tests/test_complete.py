@@ -9,6 +9,9 @@ import pytest
 
 from nas.complete import complete
 from nas.errors import InvalidInput
+from nas.objectives import ObjectiveForm
+from nas.oneshot.plan import default_epochs
+from nas.search.options import PruningSpec
 from nas.space import (
     Candidate,
     FixedSpace,
@@ -23,7 +26,7 @@ from nas.space import (
     smallest_input,
 )
 from nas.space.operations import DEFAULT_OPERATIONS
-from nas.spec import BudgetSpec, FinalSpec, JobSpec, RecipeSpec, SpaceSpec
+from nas.spec import MAX_TRIALS, BudgetSpec, FinalSpec, JobSpec, RecipeSpec, SpaceSpec
 from nas.train.recipe import DEFAULT_LR
 from nas.train.tasks import LOSSES
 
@@ -59,7 +62,11 @@ def test_small_images_get_a_small_network() -> None:
         name=None,
         space=SpaceSpec.model_validate({"ops": DEFAULT_OPERATIONS, "nodes": 4, "channels": 8, "cells": 4}),
         recipe=RecipeSpec(),
-        strategy="tpe",
+        strategy="auto",
+        options={"warm_start": 500, "exploration": 0.15},
+        pruning=PruningSpec(method="halving", eta=3, first=None),
+        objectives=(ObjectiveForm(metric="accuracy", direction="maximize"),),
+        screening=1,
         engine="optuna",
         budget=BudgetSpec(trials=24, epochs=8, seconds=None, parallel=None),
         final=FinalSpec(finalists=1, controls=3, epochs=30, seeds=3),
@@ -98,13 +105,45 @@ def test_what_was_said_is_kept_whatever_the_size_of_the_data() -> None:
     said: dict[str, Any] = {
         "space": {"channels": 3, "cells": {"choices": [2, 3]}, "ops": ["skip_connect"]},
         "recipe": {"optimizer": "adam", "lr": {"low": 0.001, "high": 0.01, "log": True}},
-        "budget": {"epochs": 99, "seconds": 1.5},
+        "budget": {"epochs": 99, "trials": 5, "seconds": 1.5},
+        "strategy": "tpe",
+        "options": {"startup": 3},
         "seed": 7,
     }
     for image, images in ((SMALL, 1000), (LARGE, 50_000)):
         spec = filled(image, images, **said)
         assert spec.model_dump(mode="json", exclude_unset=True, exclude={"dataset"}) == said | {"final": {"epochs": 30}}
-        assert (spec.space.ops, spec.budget.trials) == (("skip_connect",), 24)
+        assert spec.space.ops == ("skip_connect",)
+
+
+@pytest.mark.parametrize("limit", [{"seconds": 60.0}, {"total_epochs": 100}])
+def test_time_or_epochs_alone_limit_a_search(limit: dict[str, Any]) -> None:
+    assert filled(budget=limit).budget.trials == MAX_TRIALS
+    assert filled(budget=limit | {"trials": 7}).budget.trials == 7
+    assert filled().budget.trials == 24
+    assert filled(budget={"target": 0.9}).budget.trials == 24
+
+
+def test_a_one_shot_job_tries_what_its_supernet_hands_over() -> None:
+    spec = filled(strategy="pc_darts", options={"candidates": 5})
+    assert (spec.budget.trials, spec.final.finalists) == (5, 3)
+    assert spec.options["epochs"] == default_epochs("pc_darts", 1149)
+    assert filled(strategy="darts", options={"epochs": 7}).options["epochs"] == 7
+    assert filled(strategy="darts", options={"candidates": 2}).final.finalists == 2
+    assert filled(strategy="darts", final={"finalists": 1}).final.finalists == 1
+
+
+def test_a_strategy_that_cannot_search_the_space_is_refused_with_the_mend() -> None:
+    refused("strategy", "grid", "", strategy="grid")
+    refused("strategy", "cmaes", "", strategy="cmaes")
+    refused("strategy", "darts", "", strategy="darts", space={"kind": "layers"})
+    refused("strategy", "darts", "", strategy="darts", space={"channels": {"low": 4, "high": 8}})
+
+
+def test_budgets_and_rungs_that_contradict_each_other_are_refused() -> None:
+    refused("pruning.first", 8, "below budget.epochs", pruning={"first": 8})
+    refused("budget.total_epochs", 7, "at least budget.epochs, which is 8", budget={"total_epochs": 7})
+    refused("budget.target", 0.5, "add accuracy", budget={"target": 0.5}, objectives=["params"])
 
 
 def test_a_part_that_was_said_is_filled_up() -> None:

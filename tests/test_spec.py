@@ -128,7 +128,7 @@ VALUES: dict[str, dict[str, Any]] = {
 }
 FIELDS = [
     (part, name, field.default)
-    for part, model, left_out in (("space", Shape, ()), ("recipe", Recipe, ("epochs", "milestones")))
+    for part, model, left_out in (("space", Shape, ()), ("recipe", Recipe, ("epochs", "rungs", "milestones")))
     for name, field in model.model_fields.items()
     if name not in left_out
 ]
@@ -421,7 +421,15 @@ def test_a_spec_cannot_be_changed() -> None:
         ({"budget": {"trials": True}}, "budget.trials", "valid integer"),
         ({"budget": {"trials": 24.0}}, "budget.trials", "valid integer"),
         ({"budget": {"seconds": float("nan")}}, "budget.seconds", "finite number"),
-        ({"strategy": "grid"}, "strategy", "allowed: random, tpe"),
+        ({"strategy": "bayes"}, "strategy", f"allowed: {', '.join(STRATEGIES)}"),
+        ({"options": {"startup": 3}}, "options.startup", "Extra inputs are not permitted"),
+        ({"strategy": "tpe", "options": {"startup": 0}}, "options.startup", "greater than or equal to 1"),
+        ({"pruning": "luck"}, "pruning.method", "'halving', 'hyperband', 'median' or 'none'"),
+        ({"objectives": ["speed"]}, "objectives.0.metric", "'latency_ms'"),
+        ({"objectives": ["params", "accuracy", "params"]}, "objectives", "name each metric once"),
+        ({"objectives": []}, "objectives", "at least 1 item"),
+        ({"budget": {"total_epochs": 0}}, "budget.total_epochs", "greater than or equal to 1"),
+        ({"screening": 0}, "screening", "greater than or equal to 1"),
         ({"engine": "slurm"}, "engine", "allowed: optuna"),
         ({"dataset": "a\x00"}, "dataset", "should match pattern"),
         ({"recipe": {"epochs": 3}}, "recipe.epochs", "Extra inputs are not permitted"),

@@ -1,9 +1,11 @@
 """What a worker process has for all its trials."""
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load
@@ -11,16 +13,20 @@ from torch import Tensor
 
 from nas.data.images import ImageSet
 from nas.result.package import network_of
-from nas.search.catalog import STRATEGIES
+from nas.search.catalog import make_strategy
+from nas.search.pruning import Pruner, make_pruner
 from nas.search.strategy import Observation, Strategy
 from nas.settings import Settings
 from nas.space import Candidate
-from nas.store import history
+from nas.spec import JobSpec
+from nas.store import files, history, jobs
 from nas.store.artifacts import ArtifactStore
+from nas.store.history import Replay
 from nas.store.session import Store
 from nas.store.tables import Dataset
 from nas.store.trials import Claim
 from worker.lease import Heartbeat
+from worker.starts import prepared_starts
 
 KEPT_JOBS = 8
 """Jobs whose replayed history a worker keeps."""
@@ -42,8 +48,7 @@ class Context:
     heartbeat: Heartbeat
     stopping: Callable[[], bool]
     _dataset: tuple[str, ImageSet] | None = None
-    _strategies: dict[str, Strategy] = field(default_factory=dict)
-    _settled: dict[str, list[Observation[Candidate]]] = field(default_factory=dict)
+    _searches: dict[str, "Search"] = field(default_factory=dict)
     _source: tuple[str, dict[str, Tensor]] | None = None
 
     def should_stop(self) -> bool:
@@ -62,6 +67,11 @@ class Context:
                 self._dataset = sha256, ImageSet.load(path)
         return self._dataset[1]
 
+    def search_is_over(self, job_id: str) -> bool:
+        """Whether the job's search has what it was for, so that nothing more is trained in it."""
+        with self.store.read() as session:
+            return jobs.get(session, job_id).search_over
+
     def digests(self, claim: Claim) -> set[str]:
         """What the job has trials of."""
         with self.store.read() as session:
@@ -73,26 +83,46 @@ class Context:
             self._source = sha256, network_of(load(self.artifacts.get(sha256)))
         return self._source[1]
 
-    def strategy(self, job_id: str, name: str) -> Strategy:
-        """The job's strategy; it is kept because it may keep what it has replayed."""
-        if job_id not in self._strategies:
-            while len(self._strategies) >= KEPT_JOBS:
-                oldest = next(iter(self._strategies))
-                del self._strategies[oldest]
-                self._settled.pop(oldest, None)
-            self._strategies[job_id] = STRATEGIES[name].make()
-        return self._strategies[job_id]
+    def search(self, job_id: str, spec: JobSpec) -> "Search":
+        """What is kept of a job's search."""
+        if job_id not in self._searches:
+            while len(self._searches) >= KEPT_JOBS:
+                del self._searches[next(iter(self._searches))]
+            strategy = make_strategy(spec.strategy, spec.options)
+            self._searches[job_id] = Search(strategy, make_pruner(spec.pruning), Replay(spec))
+        return self._searches[job_id]
 
-    def history(self, claim: Claim) -> list[Observation[Candidate]]:
-        """The job's trials; those before the first unfinished one cannot change and are read once only."""
-        settled = self._settled.setdefault(claim.job_id, [])
-        since = settled[-1].number + 1 if settled else 0
+    def history(self, job_id: str, spec: JobSpec) -> list[Observation[Candidate]]:
+        """The job's search trials."""
         with self.store.read() as session:
-            found = settled + history.observations(session, claim.job_id, claim.spec.space.shape(), since)
-        for expected, observation in enumerate(found):
-            # A gap is a reserved number: its candidate will appear between these.
-            if not observation.finished or observation.number != expected:
-                break
-            if expected >= len(settled):
-                settled.append(observation)
-        return found
+            return self.search(job_id, spec).replay.read(session, job_id)
+
+    def starts(self, claim: Claim) -> list[Candidate]:
+        """What the first trials of a search train: the user's genotypes, then what was prepared."""
+        search = self.search(claim.job_id, claim.spec)
+        if search.starts is None:
+            search.starts = prepared_starts(claim.spec, self.prepared(claim.job_id))
+        return search.starts
+
+    def prepared(self, job_id: str) -> list[dict[str, Any]]:
+        """What the job's screening or its supernet found, in the order of their trials."""
+        with self.store.read() as session:
+            found = files.of_kind(session, job_id, "candidates")
+        return [entry for _, sha256 in found for entry in json.loads(self.artifacts.get(sha256))["candidates"]]
+
+
+@dataclass(eq=False, slots=True)
+class Search:
+    """What a worker keeps of a job's search; all of it follows from the rows.
+
+    Attributes:
+        strategy: it may keep what it has replayed.
+        pruner: of the job.
+        replay: the history so far.
+        starts: what the first trials train; None until it was read.
+    """
+
+    strategy: Strategy
+    pruner: Pruner
+    replay: Replay
+    starts: list[Candidate] | None = None

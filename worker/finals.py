@@ -2,14 +2,18 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from nas.model import cost_of
 from nas.result.controls import find_controls, find_reference
 from nas.result.report import About, Retrained, choose_winner, make_report
+from nas.search.catalog import STRATEGIES
 from nas.seeds import derive
-from nas.store import files, jobs
+from nas.space import Candidate
+from nas.spec import FinalSpec
+from nas.store import budget, files, jobs, trials
 from nas.store.jobs import FinalTrial, NewTrial, Standstill
 from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Dataset
@@ -25,45 +29,78 @@ def move_on(context: Context) -> bool:
     What the next phase holds is computed outside the transaction; if two workers do it at once, one of them writes.
     """
     with context.store.read() as session:
-        seen = jobs.standstill(session)
+        seen, leftover = jobs.standstill(session), jobs.leftover(session)
+    if leftover is not None:
+        _end_paused(context, leftover)
+        return True
     if seen is None:
         return False
     try:
-        rows, nothing = _next_phase(context, seen)
+        if _may_go_on(context, seen):
+            return True  # the next step promotes it
+        following = _next_phase(context, seen)
     except (OperationalError, InterfaceError):
         raise  # the database is away; whoever looks next tries again
     except Exception as error:  # or the job would stand still for ever, and nobody would know why
         log.exception("job %s cannot go on", seen.job_id)
-        rows, nothing = [], f"the next phase could not be planned: {type(error).__name__}: {error}"
+        following = Following(failure=f"the next phase could not be planned: {type(error).__name__}: {error}")
     with context.store.write() as session:
-        if rows:
-            jobs.go_on(session, seen, rows)
+        if following.rows:
+            jobs.go_on(session, seen, following.rows, following.note)
         else:
-            jobs.fail(session, seen, nothing)
-    log.info("job %s: %d trials added", seen.job_id, len(rows))
+            jobs.fail(session, seen, following.failure)
+    log.info("job %s: %d trials added", seen.job_id, len(following.rows))
     return True
 
 
-def _next_phase(context: Context, seen: Standstill) -> tuple[list[NewTrial], str]:
-    """The trials of the phase that comes next, and what to say if there can be none."""
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What comes next in a job.
+
+    Attributes:
+        rows: the trials of the next phase.
+        failure: why the job fails, if there are none.
+        note: what a reader of the job should know.
+    """
+
+    rows: Sequence[NewTrial] = ()
+    failure: str = ""
+    note: str = ""
+
+
+def _next_phase(context: Context, seen: Standstill) -> Following:
     if seen.state == JobState.RUNNING:
-        with context.store.read() as session:
-            refused = jobs.refused(session, seen.job_id)
-        nothing = "no trial of the search came to an end that could be used"
-        return _finalists(
-            context, seen
-        ), f"{nothing}; the last network that broke a limit: {refused}" if refused else nothing
+        return _finalists(context, seen)
     done = _complete(seen.finals)
     if not _of(seen.finals, Phase.CONTROL):
-        return _opponents(context, seen, _of(done, Phase.FINALIST)), "no retraining of a finalist came to its end"
+        return _after_finalists(context, seen, _of(done, Phase.FINALIST))
     for phase in (Phase.FINALIST, Phase.CONTROL, Phase.REFERENCE):
         if not _of(done, phase):
-            return [], f"no retraining of a {phase} came to its end; its trials say why"
+            return Following(failure=f"no retraining of a {phase} came to its end; its trials say why")
     if not _of(seen.finals, Phase.REPORT):
-        return [NewTrial(Phase.REPORT, epochs=0)], ""
+        return Following([NewTrial(Phase.REPORT, epochs=0)])
     [last] = _of(seen.finals, Phase.REPORT)
     words = (last.error or last.state).strip().splitlines()[-1]  # of a traceback, the error itself
-    return [], f"the report failed: {words}"
+    return Following(failure=f"the report failed: {words}")
+
+
+def _may_go_on(context: Context, seen: Standstill) -> bool:
+    """Whether a paused trial is to be promoted first: since this worker looked for one, the last may have ended."""
+    with context.store.read() as session:
+        waiting = [rungs for rungs in trials.paused(session) if rungs.job_id == seen.job_id]
+    for rungs in waiting:
+        history = context.history(rungs.job_id, rungs.spec)
+        pruner = context.search(rungs.job_id, rungs.spec).pruner
+        if pruner.promote(history, rungs.spec.budget.epochs, closing=True) is not None:
+            return True
+    return False
+
+
+def _end_paused(context: Context, job_id: str) -> None:
+    with context.store.write() as session:
+        left = jobs.end_paused(session, job_id)
+    for sha256 in left:
+        context.artifacts.delete(sha256)
 
 
 def report(context: Context, claim: Claim) -> None:
@@ -78,44 +115,81 @@ def report(context: Context, claim: Claim) -> None:
         phase: [_retrained(run, context.artifacts.get(weights[run.trial_id] or "")) for run in _of(runs, phase)]
         for phase in (Phase.FINALIST, Phase.CONTROL, Phase.REFERENCE)
     }
-    spec = claim.spec
+    # What was planned may be less than what the job asks for, so that it ends in time.
+    final = claim.spec.final.model_copy(update={"epochs": next(run.epochs for run in runs)})
+    spec = claim.spec.model_copy(update={"final": final})
+    searched = job.trials_planned - job.prepared
     made = make_report(
         retrained[Phase.FINALIST],
         retrained[Phase.CONTROL],
         retrained[Phase.REFERENCE],
         data,
         spec=spec,
-        about=About(job.id, job.name, dataset, spec.strategy, spec.seed, job.trials_planned, context.settings.plugins),
+        about=About(job.id, job.name, dataset, spec.strategy, spec.seed, searched, context.settings.plugins),
         should_stop=context.should_stop,
+        supernet=_supernet(context, claim),
     )
     package = context.artifacts.put(made.package)
     with context.store.write() as session:
         jobs.succeed(session, claim, made.verdict, package, made.winner_digest)
 
 
-def _finalists(context: Context, seen: Standstill) -> list[NewTrial]:
+def _supernet(context: Context, claim: Claim) -> list[tuple[str, float]] | None:
+    """(digest, score) of what a supernet handed over; None of a search without one."""
+    if STRATEGIES[claim.spec.strategy].prepares != "supernet":
+        return None
+    space = claim.spec.search_space()
+    return [
+        (space.digest(Candidate.from_json(entry["candidate"])), entry["score"])
+        for entry in context.prepared(claim.job_id)
+        if entry["score"] is not None
+    ]
+
+
+def _finalists(context: Context, seen: Standstill) -> Following:
     """The best trials of the search; with a single one the winner is known, and its opponents need not wait."""
     with context.store.read() as session:
         best = jobs.best_searched(session, seen.job_id, seen.spec.final.finalists)
-    rows = [row for found in best for row in _retrainings(seen, Phase.FINALIST, found)]
-    return rows + _opponents(context, seen, best) if len(best) == 1 else rows
+        refused = jobs.refused(session, seen.job_id)
+        slowest = best[0].trial_id if best else None
+        plan = budget.plan_finals(session, jobs.get(session, seen.job_id), seen.spec, slowest, context.settings.lease_s)
+    if not best:
+        nothing = "no trial of the search came to an end that could be used"
+        return Following(failure=f"{nothing}; the last network that broke a limit: {refused}" if refused else nothing)
+    rows = [row for found in best for row in _retrainings(plan.final, Phase.FINALIST, found)]
+    if len(best) == 1:
+        rows += _opponents(context, seen, best[0], plan.final)
+    return Following(rows, note=plan.note)
 
 
-def _opponents(context: Context, seen: Standstill, finalists: Sequence[FinalTrial]) -> list[NewTrial]:
-    """Controls and reference of the winner's size; nothing without a winner."""
+def _after_finalists(context: Context, seen: Standstill, finalists: Sequence[FinalTrial]) -> Following:
+    """The opponents of the best of several finalists, retrained as these were."""
     runs = [_retrained(run, b"") for run in finalists]
     if not runs:
-        return []
+        return Following(failure="no retraining of a finalist came to its end")
+    digest = choose_winner(runs)
+    winner = next(run for run in finalists if run.digest == digest)
+    seeds = 1 + max(run.seed_index for run in _of(seen.finals, Phase.FINALIST))
+    asked = seen.spec.final.model_copy(update={"epochs": winner.epochs, "seeds": seeds})
+    with context.store.read() as session:
+        job = jobs.get(session, seen.job_id)
+        plan = budget.fit_controls(session, job, seen.spec, asked, winner.trial_id, context.settings.lease_s)
+    return Following(_opponents(context, seen, winner, plan.final), note=plan.note)
+
+
+def _opponents(context: Context, seen: Standstill, winner: FinalTrial, final: FinalSpec) -> list[NewTrial]:
+    """Controls and reference of the winner's size."""
+    if winner.candidate is None or winner.params is None:
+        raise ValueError(f"trial {winner.number} was searched without a candidate")
     data = context.data(seen.dataset_id)
-    winner = next(run for run in runs if run.digest == choose_winner(runs))
     space = seen.spec.search_space()
     shape = {"in_channels": data.shape[0], "outputs": data.outputs}
     controls = find_controls(
         space,
         winner=winner.candidate,
         params=winner.params,
-        count=seen.spec.final.controls,
-        exclude={winner.digest},
+        count=final.controls,
+        exclude={winner.digest or ""},
         seed=derive(seen.spec.seed, "controls"),
         **shape,
     )
@@ -126,23 +200,17 @@ def _opponents(context: Context, seen: Standstill, finalists: Sequence[FinalTria
         macs = cost_of(sized.candidate, image=data.shape, outputs=data.outputs).macs
         rows += [
             NewTrial(
-                phase,
-                seen.spec.final.epochs,
-                sized.candidate,
-                space.digest(sized.candidate),
-                seed_index,
-                sized.params,
-                macs,
+                phase, final.epochs, sized.candidate, space.digest(sized.candidate), seed_index, sized.params, macs
             )
-            for seed_index in range(seen.spec.final.seeds)
+            for seed_index in range(final.seeds)
         ]
     return rows
 
 
-def _retrainings(seen: Standstill, phase: Phase, found: FinalTrial) -> list[NewTrial]:
+def _retrainings(final: FinalSpec, phase: Phase, found: FinalTrial) -> list[NewTrial]:
     return [
-        NewTrial(phase, seen.spec.final.epochs, found.candidate, found.digest, seed_index, found.params, found.macs)
-        for seed_index in range(seen.spec.final.seeds)
+        NewTrial(phase, final.epochs, found.candidate, found.digest, seed_index, found.params, found.macs)
+        for seed_index in range(final.seeds)
     ]
 
 

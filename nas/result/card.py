@@ -30,24 +30,23 @@ def model_card(shape: dict[str, Any], metrics: dict[str, Any]) -> str:
     data, job, found, recipe = metrics["data"], metrics["job"], metrics["verdict"], metrics["recipe"]
     channels, height, width = data["image"]
     low, high = data["value_range"]
-    winner, task, took = found["winner"], data["task"], metrics["measured"]
+    task, took = data["task"], metrics["measured"]
     measured = ", ".join(f"{name} {value:.4f}" for name, value in metrics["metrics"].items())
     return f"""# {job["name"] or f"Model of job {job['job_id']}"}
 
 A convolutional network of {metrics["params"]:,} parameters and {metrics["macs"]:,} multiply-accumulates an image, found by
-searching over {"cells" if "genotype" in shape else "layers"} ({job["strategy"]}, {job["trials"]} architectures) and trained on `{data["name"]}`.
+searching over {"cells" if "genotype" in shape else "layers"} ({job["strategy"]}, {job["trials"]:,} architectures) and trained on `{data["name"]}`.
 
 ![the architecture](cells.svg)
 
 ## How good it is
 
 Test {NAMES[task]} of these weights: **{metrics["accuracy"] * 100:.2f} %** on {data["splits"]["test"]} images that neither the search nor the
-training saw. Over {winner["n"]} retrainings of the same architecture: {winner["mean"] * 100:.2f} % (95 % interval {winner["low"] * 100:.2f} to
-{winner["high"] * 100:.2f}). All that was measured of these weights on test: {measured}.
+training saw.{_over_seeds(found)} All that was measured of these weights on test: {measured}.
 
 One image takes {took["latency_ms"]:.2f} ms and {took["memory_mb"]:.2f} MB on one core of the machine that wrote this.
 
-{found["text"]}
+{(found or metrics["retraining"])["text"]}
 
 The package was loaded in a fresh process and scored this very {NAMES[task]} again before it was published, and ONNX
 Runtime's outputs agreed with torch's.
@@ -67,7 +66,7 @@ logits = network(images)
 ## How it was made
 
 {_made(shape)}
-- Trained for {recipe["epochs"]} epochs on {data["splits"]["train"]} images; {data["splits"]["validation"]} validation images chose the architecture and the seed.
+- Trained for {recipe["epochs"]} epochs on {data["splits"]["train"]} images; {data["splits"]["validation"]} validation images {_chose(found)}.
 - Recipe: {", ".join(f"{name} {value}" for name, value in recipe.items())}.
 - Data digest: `{data["digest"]}`. Job {job["job_id"]}, seed {job["seed"]}.
 {_merges(metrics["merge_weights"])}
@@ -75,6 +74,21 @@ logits = network(images)
 
 {LIMITS[task]} The {NAMES[task]} holds for images drawn like the test split, and for no others.
 """
+
+
+def _over_seeds(found: dict[str, Any] | None) -> str:
+    """The winner's retrainings; nothing of a network that was retrained alone."""
+    if found is None:
+        return ""
+    winner = found["winner"]
+    return (
+        f"\nOver {winner['n']} retrainings of the same architecture: {winner['mean'] * 100:.2f} % "
+        f"(95 % interval {winner['low'] * 100:.2f} to {winner['high'] * 100:.2f})."
+    )
+
+
+def _chose(found: dict[str, Any] | None) -> str:
+    return "chose the architecture and the seed" if found else "were what the search measured architectures by"
 
 
 def _made(shape: dict[str, Any]) -> str:

@@ -1,32 +1,45 @@
-"""Which running trials stop early: asynchronous successive halving (ASHA; Li et al. 2020, algorithm 2).
+"""The pruners by name: a visible table."""
 
-Stopping form: a trial that reaches a rung goes on if it is among the best 1/ETA of all that have reached it so far.
-"""
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from collections.abc import Sequence
-from typing import Final
+from nas.search.halving import Halving
+from nas.search.hyperband import Hyperband
+from nas.search.median import Median
+from nas.search.options import PruningSpec
+from nas.search.pruner import Pruner, Step, held_back
+from nas.search.strategy import Observation
 
-ETA: Final = 3
-FIRST_RUNG: Final = 2
-"""No rung after a single epoch: batch-norm statistics have hardly settled by then, and the order is mostly luck."""
-
-
-def rungs(epochs: int) -> tuple[int, ...]:
-    """The epochs at which trials are compared: epochs/3, epochs/9, …, rounded up, down to FIRST_RUNG; ascending."""
-    found = set()
-    while (epochs := -(-epochs // ETA)) >= FIRST_RUNG:
-        found.add(epochs)
-        if epochs == FIRST_RUNG:
-            break
-    return tuple(sorted(found))
+__all__ = ["PRUNERS", "Pruner", "Step", "Unpruned", "held_back", "make_pruner"]
 
 
-def promotes(accuracy: float, others: Sequence[float]) -> bool:
-    """Whether a trial with that accuracy at a rung goes on.
+class Unpruned:
+    """Trains all trials to the end, in one go."""
 
-    Args:
-        accuracy: of the trial at the rung.
-        others: accuracies at the rung of all trials that reached it, this one included.
-    """
-    places = max(1, len(others) // ETA)
-    return accuracy >= sorted(others, reverse=True)[places - 1]
+    annealed: Final = False
+
+    def stages(self, number: int, epochs: int) -> tuple[int, ...]:
+        """See Pruner."""
+        return (epochs,)
+
+    def after(self, number: int, history: Sequence[Observation[Any]], epochs: int) -> Step:
+        """See Pruner."""
+        return Step.GO_ON
+
+    def promote(self, history: Sequence[Observation[Any]], epochs: int, *, closing: bool) -> int | None:
+        """See Pruner."""
+        return None
+
+
+PRUNERS: Final[dict[str, Callable[[PruningSpec], Pruner]]] = {
+    "halving": lambda spec: Halving(spec.eta, spec.first),
+    "hyperband": lambda spec: Hyperband(spec.eta, spec.first),
+    "median": lambda spec: Median(),
+    "none": lambda spec: Unpruned(),
+}
+"""Name → pruner; PruningSpec.method names them."""
+
+
+def make_pruner(spec: PruningSpec) -> Pruner:
+    """The pruner that a job asks for."""
+    return PRUNERS[spec.method](spec)

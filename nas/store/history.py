@@ -1,54 +1,80 @@
 """What strategies and pruning see of a job: a reading of its rows."""
 
-from sqlalchemy import select
+from collections.abc import Sequence
+
+from sqlalchemy import String, select, type_coerce
 from sqlalchemy.orm import Session
 
+from nas.objectives import worth
 from nas.search.strategy import Observation
-from nas.space import Candidate, Shape
+from nas.space import Candidate
+from nas.spec import JobSpec
 from nas.store.states import FINISHED_TRIAL, Phase, Reason, TrialState
-from nas.store.tables import Epoch, Trial
+from nas.store.tables import Job, Trial
+
+AT_ONCE = 500
+"""Rows that one question names; databases bound how many parameters it may have."""
 
 
-def observations(session: Session, job_id: str, frame: Shape, since: int = 0) -> list[Observation[Candidate]]:
-    """The search trials of a job with numbers from `since` on that have a candidate, in their order.
+class Replay:
+    """The search trials of one job, read again and again: only what has changed is read, and a candidate parsed once.
 
-    Args:
-        session: to read with.
-        job_id: of the job.
-        frame: of candidates that an older version wrote without theirs.
-        since: the first number.
+    What is known of a trial that is not running follows from its state and its epoch; those are read every time.
     """
-    rows = session.execute(
-        select(Trial.number, Trial.candidate, Trial.state, Trial.reason, Trial.epoch, Trial.accuracy)
-        .where(Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Trial.number >= since, Trial.digest.is_not(None))
-        .order_by(Trial.number)
-    )
-    return [
-        Observation(
-            number=number,
-            candidate=Candidate.from_json(candidate, frame),
-            finished=state in FINISHED_TRIAL,
-            complete=state == TrialState.COMPLETE,
-            epoch=epoch,
-            infeasible=state == TrialState.INFEASIBLE,
-            accuracy=None if reason == Reason.DIVERGED or state == TrialState.FAILED else accuracy,
+
+    def __init__(self, spec: JobSpec) -> None:
+        self._spec = spec
+        self._frame = spec.space.shape()
+        self._known: dict[int, tuple[str, int, Observation[Candidate]]] = {}
+
+    def read(self, session: Session, job_id: str) -> list[Observation[Candidate]]:
+        """The search trials that have a candidate, by number from 0."""
+        prepared = session.get_one(Job, job_id).prepared
+        heads = session.execute(
+            select(Trial.number, type_coerce(Trial.state, String), Trial.epoch).where(
+                Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Trial.digest.is_not(None)
+            )
+        ).all()
+        known = self._known
+        changed = [
+            number
+            for number, state, epoch in heads
+            if state in _MOVING or number not in known or known[number][:2] != (state, epoch)
+        ]
+        for begin in range(0, len(changed), AT_ONCE):
+            self._read(session, job_id, prepared, changed[begin : begin + AT_ONCE])
+        return [known[number][2] for number in sorted(number for number, _, _ in heads)]
+
+    def _read(self, session: Session, job_id: str, prepared: int, numbers: Sequence[int]) -> None:
+        columns = (Trial.number, Trial.state, Trial.reason, Trial.epoch, Trial.accuracy, Trial.rungs)
+        costs = (Trial.params, Trial.macs, Trial.latency_ms, Trial.memory_mb)
+        rows = session.execute(
+            select(*columns, *costs, Trial.candidate).where(Trial.job_id == job_id, Trial.number.in_(numbers))
         )
-        for number, candidate, state, reason, epoch, accuracy in rows
-    ]
+        for number, state, reason, epoch, accuracy, rungs, params, macs, latency_ms, memory_mb, candidate in rows:
+            cost = {"params": params, "macs": macs, "latency_ms": latency_ms, "memory_mb": memory_mb}
+            unusable = reason in (Reason.DIVERGED, Reason.OUT_OF_MEMORY) or state == TrialState.FAILED
+            score, others = worth(self._spec.objectives, None if unusable else accuracy, cost)
+            before = self._known.get(number)
+            observation = Observation(
+                number=number - prepared,
+                candidate=before[2].candidate if before else Candidate.from_json(candidate, self._frame),
+                finished=state in FINISHED_TRIAL,
+                complete=state == TrialState.COMPLETE,
+                epoch=epoch,
+                score=score,
+                infeasible=state == TrialState.INFEASIBLE,
+                paused=state == TrialState.PAUSED,
+                rungs=tuple((at, worth(self._spec.objectives, value, cost)[0] or 0.0) for at, value in rungs or ()),
+                others=others,
+            )
+            self._known[number] = (str(state), epoch, observation)
+
+
+_MOVING = (str(TrialState.QUEUED), str(TrialState.RUNNING))
 
 
 def digests(session: Session, job_id: str) -> set[str]:
     """The digests of a job's search trials."""
     rows = select(Trial.digest).where(Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Trial.digest.is_not(None))
     return {digest for digest in session.scalars(rows) if digest is not None}
-
-
-def rung(session: Session, job_id: str, epoch: int) -> list[float]:
-    """The validation accuracies of all search trials of a job that reached that epoch, at that epoch."""
-    return list(
-        session.scalars(
-            select(Epoch.validation_accuracy)
-            .join(Trial, Trial.id == Epoch.trial_id)
-            .where(Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Epoch.epoch == epoch)
-        )
-    )

@@ -5,17 +5,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from nas.errors import InvalidInput, NotFound, NotReady
-from nas.space import Candidate
+from nas.objectives import in_order
+from nas.search.catalog import STRATEGIES
+from nas.search.screening import batches
+from nas.space import Candidate, FixedSpace, JointSpace
 from nas.spec import JobSpec
 from nas.store import files, moves, trials
 from nas.store.artifacts import Stored
 from nas.store.session import now
-from nas.store.states import ACTIVE_TRIAL, JobState, Phase, TrialState, advance
+from nas.store.states import BUSY_TRIAL, FINALS, JobState, Phase, Reason, TrialState, advance
 from nas.store.tables import Dataset, Job, Tally, Trial
+
+SCREENED_A_TRIAL = 20
+"""Candidates that are screened for each trial planned: of a small search the screening takes a small share."""
+
+
+ENDED_AT_ONCE = 200
+"""Paused trials that one transaction ends."""
 
 
 def create(session: Session, spec: JobSpec, dataset: Dataset) -> Job:
@@ -33,7 +43,27 @@ def create(session: Session, spec: JobSpec, dataset: Dataset) -> Job:
     session.add(job)
     session.flush()
     session.add_all(Tally(job_id=job.id, phase=phase, state=state, count=0) for phase in Phase for state in TrialState)
+    session.flush()
+    for row in _preparation(spec):
+        moves.add(session, job, row.phase, epochs=row.epochs, seed_index=row.seed_index)
+    job.prepared = job.next_number
+    job.trials_planned = job.prepared + spec.budget.trials
     return job
+
+
+def _preparation(spec: JobSpec) -> list["NewTrial"]:
+    """What has to be done once before the strategy proposes."""
+    options = spec.strategy_options().model_dump()
+    match STRATEGIES[spec.strategy].prepares:
+        case "supernet":
+            return [NewTrial(Phase.SUPERNET, epochs=options["epochs"] or spec.budget.epochs)]
+        case "screening":
+            space = spec.search_space()
+            if isinstance(space, JointSpace) and isinstance(space.base, FixedSpace):
+                return []  # there is one network; how to train it no score without training can tell
+            samples = min(options["warm_start"], SCREENED_A_TRIAL * spec.budget.trials)
+            return [NewTrial(Phase.SCREENING, epochs=0, seed_index=index) for index in range(batches(samples))]
+    return []
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -134,17 +164,22 @@ class FinalTrial:
     accuracy: float | None
     params: int | None
     macs: int | None
+    epochs: int = 0
     error: str | None = None
 
 
 def standstill(session: Session) -> Standstill | None:
     """A job that waits to be moved on: nothing is queued or running, and the search may add no more."""
-    busy = exists().where(Tally.job_id == Job.id, Tally.state.in_(ACTIVE_TRIAL), Tally.count > 0)
+    busy = exists().where(
+        Tally.job_id == Job.id, Tally.phase != Phase.RETRAIN, Tally.state.in_(BUSY_TRIAL), Tally.count > 0
+    )
     job = session.scalars(
         select(Job)
         .where(
             or_(
-                and_(Job.state == JobState.RUNNING, Job.next_number >= Job.trials_planned),
+                and_(
+                    Job.state == JobState.RUNNING, or_(Job.next_number >= Job.trials_planned, Job.search_over.is_(True))
+                ),
                 Job.state == JobState.FINALIZING,
             ),
             ~busy,
@@ -160,14 +195,36 @@ def standstill(session: Session) -> Standstill | None:
     )
 
 
+def leftover(session: Session) -> str | None:
+    """The id of a job whose search is over and that has paused trials still."""
+    waiting = exists().where(Tally.job_id == Job.id, Tally.state == TrialState.PAUSED, Tally.count > 0)
+    past = (JobState.FINALIZING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+    return session.scalar(select(Job.id).where(Job.state.in_(past), waiting).limit(1))
+
+
 def finals(session: Session, job_id: str) -> list[FinalTrial]:
     """All trials of the phases after the search, by number."""
-    return _finals(session, job_id, select(Trial).where(Trial.job_id == job_id, Trial.phase != Phase.SEARCH))
+    return _finals(session, job_id, select(Trial).where(Trial.job_id == job_id, Trial.phase.in_(FINALS)))
 
 
 def best_searched(session: Session, job_id: str, limit: int) -> list[FinalTrial]:
-    """The best search trials, by validation accuracy; those stopped early only if none was trained to the end."""
-    for state in (TrialState.COMPLETE, TrialState.PRUNED):
+    """The best search trials by the first objective, those of the Pareto set before all others.
+
+    Trials that were not trained to the end count only if none was: then those that came furthest.
+    """
+    first = in_order(JobSpec.model_validate(get(session, job_id).spec).objectives)[0]
+    merit = {
+        "accuracy": Trial.accuracy,
+        "params": Trial.params,
+        "macs": Trial.macs,
+        "latency_ms": Trial.latency_ms,
+        "memory_mb": Trial.memory_mb,
+    }[first.metric]
+    ordered = merit.desc() if first.sign > 0 else merit.asc()
+    for states, order in (
+        ((TrialState.COMPLETE,), (Trial.front.desc(), ordered)),
+        ((TrialState.PRUNED, TrialState.PAUSED), (Trial.epoch.desc(), ordered)),
+    ):
         found = _finals(
             session,
             job_id,
@@ -175,11 +232,11 @@ def best_searched(session: Session, job_id: str, limit: int) -> list[FinalTrial]
             .where(
                 Trial.job_id == job_id,
                 Trial.phase == Phase.SEARCH,
-                Trial.state == state,
+                Trial.state.in_(states),
                 Trial.accuracy.is_not(None),
                 Trial.digest.is_not(None),
             )
-            .order_by(Trial.accuracy.desc())
+            .order_by(*order)
             .limit(limit),
         )
         if found:
@@ -200,7 +257,7 @@ def refused(session: Session, job_id: str) -> str | None:
 def go_on(session: Session, seen: Standstill, rows: Sequence[NewTrial], note: str | None = None) -> bool:
     """Adds the trials of the next phase, once, whoever saw the standstill; whether it was this call that did."""
     job = session.get_one(Job, seen.job_id, with_for_update=True, populate_existing=True)
-    if (job.state, job.next_number) != (seen.state, seen.next_number):
+    if (job.state, job.next_number) != (seen.state, seen.next_number) or _busy(session, job.id):
         return False
     if job.state == JobState.RUNNING:
         advance(job, JobState.FINALIZING)
@@ -221,19 +278,37 @@ def go_on(session: Session, seen: Standstill, rows: Sequence[NewTrial], note: st
     return True
 
 
+def end_paused(session: Session, job_id: str) -> list[str]:
+    """Ends the paused trials of a search that is over; returns the sha256s of their checkpoints, to be deleted."""
+    job = moves.locked(session, job_id)
+    if job.state == JobState.RUNNING:
+        return []
+    waiting = session.scalars(
+        select(Trial)
+        .where(Trial.job_id == job_id, Trial.state == TrialState.PAUSED)
+        .order_by(Trial.id)
+        .limit(ENDED_AT_ONCE)
+        .with_for_update()
+    ).all()
+    left = []
+    for trial in waiting:
+        moves.end(session, job, trial, TrialState.PRUNED, Reason.RUNG, None)
+        left.append(files.forget(session, trial.id, "checkpoint"))
+    return [sha256 for sha256 in left if sha256]
+
+
+def _busy(session: Session, job_id: str) -> bool:
+    busy = select(func.sum(Tally.count)).where(
+        Tally.job_id == job_id, Tally.phase != Phase.RETRAIN, Tally.state.in_(BUSY_TRIAL)
+    )
+    return bool(session.scalar(busy))
+
+
 def fail(session: Session, seen: Standstill, reason: str) -> None:
     """Fails a job at a standstill, unless it has moved since."""
     job = session.get_one(Job, seen.job_id, with_for_update=True, populate_existing=True)
-    if (job.state, job.next_number) == (seen.state, seen.next_number):
+    if (job.state, job.next_number) == (seen.state, seen.next_number) and not _busy(session, job.id):
         moves.fail(session, job, reason)
-
-
-def close_search(session: Session, job_id: str, note: str) -> None:
-    """Ends a search before its budget is spent: no further trial is added."""
-    job = session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
-    if job.state == JobState.RUNNING and job.trials_planned > job.next_number:
-        job.trials_planned = job.next_number
-        job.note = note
 
 
 def succeed(
@@ -254,7 +329,7 @@ def succeed(
 def drop(session: Session, claim: trials.Claim, note: str) -> None:
     """Gives a reserved number up, for want of a candidate, and ends the search. Raises LeaseLost."""
     trials.finish(session, claim, TrialState.CANCELLED, error=note)
-    close_search(session, claim.job_id, note)
+    moves.close_search(moves.locked(session, claim.job_id), note, over=False)
 
 
 def _finals(session: Session, job_id: str, query: Any) -> list[FinalTrial]:
@@ -271,6 +346,7 @@ def _finals(session: Session, job_id: str, query: Any) -> list[FinalTrial]:
             trial.accuracy,
             trial.params,
             trial.macs,
+            trial.epochs,
             trial.error,
         )
         for trial in session.scalars(query.order_by(Trial.number))

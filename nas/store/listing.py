@@ -68,12 +68,18 @@ def page(
     return Page([row[0] for row in rows[:limit]], _encode(sort, last[1], last[0].number) if last else None)
 
 
-def trial(session: Session, job_id: str, number: int) -> tuple[Trial, Sequence[Epoch]]:
-    """A trial of a job with its epochs. Raises NotFound."""
+def row(session: Session, job_id: str, number: int) -> Trial:
+    """A trial of a job. Raises NotFound."""
     get(session, job_id)
     found = session.scalars(select(Trial).where(Trial.job_id == job_id, Trial.number == number)).first()
     if found is None:
         raise NotFound(f"job {job_id} has no trial {number}")
+    return found
+
+
+def trial(session: Session, job_id: str, number: int) -> tuple[Trial, Sequence[Epoch]]:
+    """A trial of a job with its epochs. Raises NotFound."""
+    found = row(session, job_id, number)
     return found, session.scalars(select(Epoch).where(Epoch.trial_id == found.id).order_by(Epoch.epoch)).all()
 
 

@@ -4,12 +4,15 @@ Locks are taken in one order everywhere (job, trial, tallies), so that no two tr
 """
 
 from datetime import datetime
+from math import inf
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from nas.errors import IllegalTransition
+from nas.objectives import worth
 from nas.space import Candidate
+from nas.spec import JobSpec
 from nas.store.session import now
 from nas.store.states import ACTIVE_TRIAL, TRIAL_NEXT, JobState, Phase, Reason, TrialState, advance
 from nas.store.tables import Incumbent, Job, Tally, Trial
@@ -90,9 +93,11 @@ def end(session: Session, job: Job, trial: Trial, state: TrialState, reason: Rea
     trial.finished_at = moment
     move(session, trial, state)
     if trial.phase == Phase.SEARCH and state == TrialState.COMPLETE and trial.accuracy is not None:
-        _note_incumbent(session, job, trial, moment)
+        _note_complete(session, job, trial, moment)
     if state == TrialState.INFEASIBLE:
         _replace(session, job)
+    if trial.phase == Phase.RETRAIN:
+        return  # a user asked for it, and the job goes its own way
     job.failures_in_row = job.failures_in_row + 1 if reason in (Reason.ERROR, Reason.LOST) else 0
     if job.failures_in_row >= MAX_FAILURES_IN_ROW:
         last = (error or "").strip().splitlines()[-1:] or ["no message"]
@@ -121,14 +126,67 @@ def _replace(session: Session, job: Job) -> None:
         job.note = f"{count} networks broke the job's limits and were not trained; widen the limits or the space"
 
 
-def _note_incumbent(session: Session, job: Job, trial: Trial, moment: datetime) -> None:
-    if trial.accuracy is None or job.started_at is None:
+def close_search(job: Job, note: str, *, over: bool) -> None:
+    """Lets no further trial be added to the search of a job whose row is locked.
+
+    Args:
+        job: of the search.
+        note: why, for whoever reads the job.
+        over: whether those that are paused or running end as well.
+    """
+    if job.state not in (JobState.QUEUED, JobState.RUNNING):
         return
-    if job.best_accuracy is None or trial.accuracy > job.best_accuracy:
+    if job.trials_planned > job.next_number or (over and not job.search_over):
+        job.note = f"{job.note}; {note}" if job.note and note not in job.note else note
+    job.trials_planned = min(job.trials_planned, job.next_number)
+    job.search_over = job.search_over or over
+
+
+def _note_complete(session: Session, job: Job, trial: Trial, moment: datetime) -> None:
+    """The incumbents, the front, and the target."""
+    spec = JobSpec.model_validate(job.spec)
+    score, others = worth(spec.objectives, trial.accuracy, costs_of(trial))
+    if score is None or job.started_at is None:
+        return
+    best = None
+    if job.best_trial is not None:
+        row = session.scalars(select(Trial).where(Trial.job_id == job.id, Trial.number == job.best_trial)).one()
+        best, _ = worth(spec.objectives, row.accuracy, costs_of(row))
+    if best is None or score > best:
         job.best_accuracy = trial.accuracy
         job.best_trial = trial.number
         at_s = (moment - job.started_at).total_seconds()
-        session.add(Incumbent(job_id=job.id, number=trial.number, at_s=at_s, accuracy=trial.accuracy))
+        session.add(Incumbent(job_id=job.id, number=trial.number, at_s=at_s, accuracy=trial.accuracy or 0.0))
+    if len(spec.objectives) > 1:
+        _note_front(session, job, trial, (score, *others), spec)
+    if spec.budget.target is not None and trial.accuracy is not None and trial.accuracy >= spec.budget.target:
+        note = f"the search ended at trial {trial.number}, which reached the target of {spec.budget.target:g}"
+        close_search(job, note, over=True)
+
+
+def _note_front(session: Session, job: Job, trial: Trial, values: tuple[float, ...], spec: JobSpec) -> None:
+    """Keeps the marks of the Pareto set: its members are read, no others."""
+    beaten = []
+    for member in session.scalars(select(Trial).where(Trial.job_id == job.id, Trial.front)):
+        score, others = worth(spec.objectives, member.accuracy, costs_of(member))
+        theirs = (score if score is not None else -inf, *others)
+        if all(their >= our for their, our in zip(theirs, values, strict=True)):
+            return
+        if all(our >= their for their, our in zip(theirs, values, strict=True)):
+            beaten.append(member)
+    for member in beaten:
+        member.front = False
+    trial.front = True
+
+
+def costs_of(trial: Trial) -> dict[str, float | None]:
+    """Metric → what is known of the trial's network."""
+    return {
+        "params": trial.params,
+        "macs": trial.macs,
+        "latency_ms": trial.latency_ms,
+        "memory_mb": trial.memory_mb,
+    }
 
 
 def _count(session: Session, job_id: str, phase: Phase, changes: dict[TrialState, int]) -> None:

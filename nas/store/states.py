@@ -25,6 +25,7 @@ class TrialState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     COMPLETE = "complete"
     PRUNED = "pruned"
     INFEASIBLE = "infeasible"
@@ -35,11 +36,14 @@ class TrialState(StrEnum):
 class Phase(StrEnum):
     """What a trial is for. All phases are claimed, leased and lost in the same way."""
 
+    SCREENING = "screening"
+    SUPERNET = "supernet"
     SEARCH = "search"
     FINALIST = "finalist"
     CONTROL = "control"
     REFERENCE = "reference"
     REPORT = "report"
+    RETRAIN = "retrain"
 
 
 class Reason(StrEnum):
@@ -48,6 +52,7 @@ class Reason(StrEnum):
     LOST = "lost"
     DIVERGED = "diverged"
     INFEASIBLE = "infeasible"
+    OUT_OF_MEMORY = "out_of_memory"
     ERROR = "error"
     RUNG = "rung"
     BUDGET = "budget"
@@ -67,6 +72,7 @@ TRIAL_NEXT: Final[dict[TrialState, frozenset[TrialState]]] = {
     TrialState.RUNNING: frozenset(
         {
             TrialState.QUEUED,  # handed back, or its worker was lost
+            TrialState.PAUSED,  # at a rung, until it is promoted or the search ends
             TrialState.COMPLETE,
             TrialState.PRUNED,
             TrialState.INFEASIBLE,
@@ -74,6 +80,7 @@ TRIAL_NEXT: Final[dict[TrialState, frozenset[TrialState]]] = {
             TrialState.CANCELLED,
         }
     ),
+    TrialState.PAUSED: frozenset({TrialState.RUNNING, TrialState.PRUNED, TrialState.CANCELLED}),
     TrialState.COMPLETE: frozenset(),
     TrialState.PRUNED: frozenset(),
     TrialState.INFEASIBLE: frozenset(),
@@ -84,6 +91,15 @@ TRIAL_NEXT: Final[dict[TrialState, frozenset[TrialState]]] = {
 ACTIVE_JOB: Final = tuple(state for state, following in JOB_NEXT.items() if following)
 ACTIVE_TRIAL: Final = tuple(state for state, following in TRIAL_NEXT.items() if following)
 FINISHED_TRIAL: Final = tuple(state for state, following in TRIAL_NEXT.items() if not following)
+BUSY_TRIAL: Final = (TrialState.QUEUED, TrialState.RUNNING)
+"""States of a trial that somebody works on, or that waits for nothing but a worker."""
+
+PREPARATION: Final = (Phase.SCREENING, Phase.SUPERNET)
+"""Phases before the search; what they find is what its first trials train."""
+
+SEARCHING: Final = (*PREPARATION, Phase.SEARCH)
+FINALS: Final = (Phase.FINALIST, Phase.CONTROL, Phase.REFERENCE, Phase.REPORT)
+"""Phases that make the verdict and the model. Phase.RETRAIN is asked for by a user and moves no job."""
 
 
 def advance(job: "Job", to: JobState) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -116,7 +117,9 @@ class Job(Base):
     spec: Mapped[dict[str, Any]]
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
     parallel: Mapped[int | None]
-    trials_planned: Mapped[int]
+    trials_planned: Mapped[int]  # of the search and before it
+    prepared: Mapped[int] = mapped_column(default=0, server_default="0")  # trials before the search
+    search_over: Mapped[bool] = mapped_column(default=False, server_default=false())  # nothing more is trained in it
     next_number: Mapped[int] = mapped_column(default=0)
     search_epochs: Mapped[int] = mapped_column(default=0)
     final_epochs: Mapped[int] = mapped_column(default=0)
@@ -141,6 +144,7 @@ class Trial(Base):
         Index(None, "state", "lease_until"),
         Index(None, "job_id", "state"),
         Index(None, "job_id", "phase", "accuracy"),
+        Index(None, "job_id", "front"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -155,6 +159,9 @@ class Trial(Base):
     seed_index: Mapped[int] = mapped_column(default=0)
     epochs: Mapped[int]
     epoch: Mapped[int] = mapped_column(default=0)
+    stage: Mapped[int] = mapped_column(default=0, server_default="0")  # the epoch at which it is compared next
+    rungs: Mapped[list[Any] | None] = mapped_column(JSON)  # [epoch, accuracy] wherever it was compared
+    front: Mapped[bool] = mapped_column(default=False, server_default=false())  # no complete trial beats it in all
     accuracy: Mapped[float | None]
     params: Mapped[int | None]
     macs: Mapped[int | None] = mapped_column(BigInteger)

@@ -9,13 +9,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from nas.errors import LeaseLost
+from nas.search.pruning import make_pruner
 from nas.space import Candidate
 from nas.spec import JobSpec
+from nas.store import budget
 from nas.store.artifacts import Stored
 from nas.store.files import forget, record
-from nas.store.moves import add, end, locked, move
+from nas.store.moves import add, close_search, end, locked, move
 from nas.store.session import Store, now
-from nas.store.states import JobState, Phase, Reason, TrialState, advance
+from nas.store.states import BUSY_TRIAL, PREPARATION, SEARCHING, JobState, Phase, Reason, TrialState, advance
 from nas.store.tables import Epoch, Job, Tally, Trial
 from nas.train.epoch import EpochResult
 
@@ -29,7 +31,11 @@ class Claim:
 
     Attributes:
         trial_id, attempt: name the claim; every later write repeats both.
+        index: number among the trials of the search, from 0; of other phases without a meaning.
+        epochs: of a whole training.
         epoch: epochs done by earlier attempts.
+        stage: the epoch at which it is compared with others next; `epochs` if it is not, and `epoch` if it has come to
+            where it is compared, and what becomes of it is not yet decided.
         deadline: when the job's search ends, whatever is running; None without a limit.
     """
 
@@ -37,10 +43,12 @@ class Claim:
     attempt: int
     job_id: str
     number: int
+    index: int
     phase: Phase
     seed_index: int
     epochs: int
     epoch: int
+    stage: int
     candidate: Candidate | None
     spec: JobSpec
     dataset_id: int
@@ -58,11 +66,7 @@ def claim(session: Session, worker: str, lease_s: float) -> Claim | None:
     """
     queued = exists().where(Tally.job_id == Job.id, Tally.state == TrialState.QUEUED, Tally.count > 0)
     job = session.scalars(
-        select(Job)
-        .where(Job.state.in_((JobState.RUNNING, JobState.FINALIZING)), queued, _has_room())
-        .order_by(Job.created_at)
-        .limit(1)
-        .with_for_update()
+        select(Job).where(queued, _has_room()).order_by(Job.created_at).limit(1).with_for_update()
     ).first()
     if job is None or _full(session, job):
         return None
@@ -75,21 +79,28 @@ def claim(session: Session, worker: str, lease_s: float) -> Claim | None:
     ).first()
     if trial is None:
         return None
+    _begin(session, job)
     _lease(session, trial, worker, lease_s)
     move(session, trial, TrialState.RUNNING)
-    return _claim(trial, job)
+    return _claim(session, trial, job, lease_s)
 
 
 def reserve(session: Session, worker: str, lease_s: float) -> Claim | None:
     """Adds a search trial without a candidate to the oldest job whose budget has room, or None.
 
-    The budget and the parallelism hold because the job's row is locked while the number is taken.
+    The budget and the parallelism hold because the job's row is locked while the number is taken. A search begins when
+    what is prepared for it is there.
     """
+    preparing = exists().where(
+        Tally.job_id == Job.id, Tally.phase.in_(PREPARATION), Tally.state.in_(BUSY_TRIAL), Tally.count > 0
+    )
     job = session.scalars(
         select(Job)
         .where(
             Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
             Job.next_number < Job.trials_planned,
+            ~Job.search_over,
+            ~preparing,
             _has_room(),
         )
         .order_by(Job.created_at)
@@ -98,19 +109,76 @@ def reserve(session: Session, worker: str, lease_s: float) -> Claim | None:
     ).first()
     if job is None or _full(session, job):
         return None
-    moment = now(session)
-    deadline = _deadline(job)
-    if deadline is not None and moment >= deadline:
-        job.trials_planned = job.next_number
-        job.note = f"the search ended after {job.spec['budget']['seconds']:g} s, as its budget says"
+    spec = JobSpec.model_validate(job.spec)
+    first = make_pruner(spec.pruning).stages(job.next_number - job.prepared, spec.budget.epochs)[0]
+    if note := budget.spent(session, job, spec, 0, first, lease_s):
+        close_search(job, note.text, over=note.over)
         return None
-    if job.state == JobState.QUEUED:
-        advance(job, JobState.RUNNING)
-        job.started_at = moment
-    trial = add(session, job, Phase.SEARCH, epochs=job.spec["budget"]["epochs"])
+    _begin(session, job)
+    trial = add(session, job, Phase.SEARCH, epochs=spec.budget.epochs)
+    trial.stage = first
     _lease(session, trial, worker, lease_s)
     move(session, trial, TrialState.RUNNING)
-    return _claim(trial, job)
+    return _claim(session, trial, job, lease_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Rungs:
+    """A search with paused trials, for the pruner to look at.
+
+    Attributes:
+        closing: whether nothing is running, and no trial will be added.
+    """
+
+    job_id: str
+    prepared: int
+    spec: JobSpec
+    closing: bool
+
+
+def paused(session: Session) -> list[Rungs]:
+    """The searches with paused trials and room for a running one, oldest first."""
+    waiting = exists().where(Tally.job_id == Job.id, Tally.state == TrialState.PAUSED, Tally.count > 0)
+    found = session.scalars(
+        select(Job)
+        .where(Job.state == JobState.RUNNING, ~Job.search_over, waiting, _has_room())
+        .order_by(Job.created_at)
+    ).all()
+    return [
+        Rungs(
+            job.id,
+            job.prepared,
+            JobSpec.model_validate(job.spec),
+            job.next_number >= job.trials_planned and not _busy(session, job.id),
+        )
+        for job in found
+    ]
+
+
+def promote(session: Session, seen: Rungs, index: int, worker: str, lease_s: float) -> Claim | None:
+    """Takes a paused trial on to its next stage; None if it is no longer paused, or the budget has no room for that."""
+    job = locked(session, seen.job_id)
+    trial = session.scalars(
+        select(Trial).where(Trial.job_id == job.id, Trial.number == index + job.prepared).with_for_update()
+    ).one()
+    if job.state != JobState.RUNNING or job.search_over or trial.state != TrialState.PAUSED or _full(session, job):
+        return None
+    following = next_stage(seen.spec, index, trial.epoch)
+    if note := budget.spent(session, job, seen.spec, trial.epoch, following, lease_s):
+        # What is running was promised its stage; once it is through, nothing fits any more.
+        if note.over or not _busy(session, job.id):
+            close_search(job, note.text, over=True)
+        return None
+    trial.stage = following
+    _lease(session, trial, worker, lease_s)
+    move(session, trial, TrialState.RUNNING)
+    return _claim(session, trial, job, lease_s)
+
+
+def next_stage(spec: JobSpec, index: int, epoch: int) -> int:
+    """The epoch at which search trial `index`, which has done `epoch` epochs, is compared next."""
+    stages = make_pruner(spec.pruning).stages(index, spec.budget.epochs)
+    return next((stage for stage in stages if stage > epoch), spec.budget.epochs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +220,19 @@ def report(session: Session, claim: Claim, result: EpochResult, checkpoint: Stor
     Returns:
         The sha256 of the checkpoint that this one replaces, to be deleted once the transaction is through.
     """
-    counter = Job.search_epochs if claim.phase == Phase.SEARCH else Job.final_epochs
-    session.execute(
-        update(Job)
-        .where(Job.id == claim.job_id)
-        .values({counter: counter + 1, Job.train_seconds: Job.train_seconds + result.seconds})
-    )
-    _fenced(
-        session,
-        claim,
-        epoch=result.epoch,
-        accuracy=result.validation_accuracy,
-        losses=0,
-        lease_until=now(session) + timedelta(seconds=lease_s),
-    )
+    if claim.phase != Phase.RETRAIN:
+        counter = Job.search_epochs if claim.phase in SEARCHING else Job.final_epochs
+        session.execute(
+            update(Job)
+            .where(Job.id == claim.job_id)
+            .values({counter: counter + 1, Job.train_seconds: Job.train_seconds + result.seconds})
+        )
+    values: dict[str, Any] = {"epoch": result.epoch, "accuracy": result.validation_accuracy, "losses": 0}
+    _fenced(session, claim, lease_until=now(session) + timedelta(seconds=lease_s), **values)
+    if claim.phase == Phase.SEARCH:
+        trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
+        if result.epoch == trial.stage:
+            trial.rungs = [*(trial.rungs or []), [result.epoch, result.validation_accuracy]]
     session.add(
         Epoch(
             trial_id=claim.trial_id,
@@ -175,7 +242,7 @@ def report(session: Session, claim: Claim, result: EpochResult, checkpoint: Stor
             validation_accuracy=result.validation_accuracy,
             lr=result.lr,
             seconds=result.seconds,
-            metrics=dict(result.metrics),
+            metrics=dict(result.metrics) | ({"genotype": dict(result.genotype)} if result.genotype else {}),
         )
     )
     return record(session, claim.trial_id, "checkpoint", checkpoint)
@@ -213,6 +280,21 @@ def finish(
     return forget(session, trial.id, "checkpoint")
 
 
+def advance_stage(session: Session, claim: Claim, stage: int) -> None:
+    """Lets a trial that was compared train on to `stage` without a pause. Raises LeaseLost."""
+    _fenced(session, claim, stage=stage)
+
+
+def pause(session: Session, claim: Claim) -> None:
+    """Lets a trial wait at its rung; whoever is free promotes it when it may go on. Raises LeaseLost."""
+    locked(session, claim.job_id)
+    _fenced(session, claim)
+    trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
+    trial.owner = None
+    trial.lease_until = None
+    move(session, trial, TrialState.PAUSED)
+
+
 def hand_back(session: Session, claim: Claim) -> None:
     """Gives a running trial back to the queue, without counting it as a loss. Raises LeaseLost."""
     locked(session, claim.job_id)  # PostgreSQL asks for it anyway, at the second update of one row, which is too late
@@ -221,14 +303,14 @@ def hand_back(session: Session, claim: Claim) -> None:
     _release(session, trial)
 
 
-def retry(session: Session, claim: Claim, error: str) -> bool:
+def retry(session: Session, claim: Claim, error: str, tries: int = MAX_LOSSES) -> bool:
     """Gives a trial back after an error, unless it has used up its tries; whether it did. Raises LeaseLost."""
     locked(session, claim.job_id)
     _fenced(session, claim)
     trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
     trial.losses += 1
     trial.error = error
-    if trial.losses >= MAX_LOSSES:
+    if trial.losses >= tries:
         return False
     _release(session, trial)
     return True
@@ -282,26 +364,38 @@ def _full(session: Session, job: Job) -> bool:
     return (session.scalar(running) or 0) >= job.parallel
 
 
-def _deadline(job: Job) -> datetime | None:
-    seconds = job.spec["budget"]["seconds"]
-    return job.started_at + timedelta(seconds=seconds) if seconds and job.started_at else None
+def _busy(session: Session, job_id: str) -> bool:
+    """Whether a trial before or of the search is queued or running."""
+    busy = select(func.sum(Tally.count)).where(
+        Tally.job_id == job_id, Tally.phase.in_(SEARCHING), Tally.state.in_(BUSY_TRIAL)
+    )
+    return bool(session.scalar(busy))
 
 
-def _claim(trial: Trial, job: Job) -> Claim:
+def _begin(session: Session, job: Job) -> None:
+    if job.state == JobState.QUEUED:
+        advance(job, JobState.RUNNING)
+        job.started_at = now(session)
+
+
+def _claim(session: Session, trial: Trial, job: Job, lease_s: float) -> Claim:
     spec = JobSpec.model_validate(job.spec)
+    searching = trial.phase in SEARCHING
     return Claim(
         trial_id=trial.id,
         attempt=trial.attempt,
         job_id=job.id,
         number=trial.number,
+        index=trial.number - job.prepared,
         phase=trial.phase,
         seed_index=trial.seed_index,
         epochs=trial.epochs,
         epoch=trial.epoch,
+        stage=trial.stage or trial.epochs,
         candidate=Candidate.from_json(trial.candidate, spec.space.shape()) if trial.candidate else None,
         spec=spec,
         dataset_id=job.dataset_id,
-        deadline=_deadline(job) if trial.phase == Phase.SEARCH else None,
+        deadline=budget.search_deadline(session, job, spec, lease_s, trial.phase) if searching else None,
     )
 
 

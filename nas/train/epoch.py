@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class EpochResult:
         lr: learning rate of the last step.
         seconds: that it took, with its validation.
         metrics: everything measured on the validation split (nas.train.tasks.METRICS).
+        genotype: as JSON, what a supernet would hand over after this epoch; None of other networks.
     """
 
     epoch: int
@@ -26,3 +28,4 @@ class EpochResult:
     lr: float
     seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
+    genotype: Mapping[str, Any] | None = field(default=None, hash=False)

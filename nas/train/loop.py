@@ -111,6 +111,7 @@ def fit(
     with freezing(network, frozen) as still, torch.random.fork_rng([device] if device.type == "cuda" else []):
         while state.epoch < recipe.epochs and not state.stopped_early:
             began = time.perf_counter()
+            state.before_epoch()
             # Dropout draws from torch's own generator, all else from one that gives the same on every device.
             torch.manual_seed(derive(seed, "network", state.epoch))
             generator = torch.Generator().manual_seed(derive(seed, "epoch", state.epoch))

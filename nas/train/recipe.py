@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from nas.strict import Strict
 
@@ -54,15 +54,16 @@ LAST_SHARE: Final = 0.01
 """What exponential decay leaves of the peak at the end of a training, unless a recipe says its gamma."""
 
 
-def _ascending(milestones: tuple[float, ...]) -> tuple[float, ...]:
-    if any(later <= earlier for earlier, later in pairwise(milestones)):
-        raise ValueError("milestones have to be ascending")
-    return milestones
+def _ascending(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if any(later <= earlier for earlier, later in pairwise(values)):
+        raise ValueError("they have to be ascending")
+    return values
 
 
 # One field, one check: forms made from these fields (nas.spec) take the checks over with them.
 Share = Annotated[float, Field(gt=0, lt=1)]
 Milestones = Annotated[tuple[Share, ...], Field(strict=False), AfterValidator(_ascending)]
+Rungs = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False), AfterValidator(_ascending)]
 
 
 MANY_IMAGES, STEPS, SMALLEST_BATCH, LARGEST_BATCH = 10_000, 12, 16, 96
@@ -78,6 +79,9 @@ class Recipe(Strict):
     """
 
     epochs: int = Field(ge=1, le=100_000, description="passes over the training split; schedules end at the last one")
+    rungs: Rungs = Field(
+        (), max_length=100, description="epochs at which a stage of the training ends annealed and the next one begins"
+    )
     batch_size: int = Field(96, ge=1, le=65_536, description="images a forward pass")
     accumulate: int = Field(1, ge=1, le=1_024, description="batches a step, whose gradients are averaged")
 
@@ -142,6 +146,12 @@ class Recipe(Strict):
 
     freeze: int = Field(0, ge=0, le=100, description="transfer: stem and this many first cells are kept as they are")
     kept_lr: float = Field(1.0, ge=0, le=1, description="transfer: factor on the learning rate of what was taken over")
+
+    @model_validator(mode="after")
+    def _rungs_before_the_end(self) -> Self:
+        if self.rungs and self.rungs[-1] >= self.epochs:
+            raise ValueError(f"the last rung is {self.rungs[-1]}; it has to be below epochs, which is {self.epochs}")
+        return self
 
     @classmethod
     def for_images(cls, image: tuple[int, int, int], *, epochs: int, images: int = MANY_IMAGES, **chosen: Any) -> Self:

@@ -2,13 +2,16 @@
 
 Each is a factor on the peak learning rate. A warm-up climbs to the peak first; the schedule runs over the steps that it
 leaves, and where averaging of weights begins (`swa`), its own schedule takes over.
+
+A recipe's `rungs` divide a training into stages, each of which ends as a whole training does, so that trainings can be
+compared there: all of this is compressed into each stage, a period of so many epochs as well.
 """
 
 import math
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Self
 
 from nas.train.recipe import Recipe
 
@@ -29,19 +32,19 @@ class Clock:
     Attributes:
         step: the step to come, 0 ≤ step < steps; the warm-up's do not count.
         steps: that the schedule runs over.
-        steps_an_epoch: as in the whole training.
+        steps_an_epoch: as in the whole training; fewer where it is compressed into a stage.
         reductions: how often plateau has reduced the learning rate.
     """
 
     step: int
     steps: int
-    steps_an_epoch: int
+    steps_an_epoch: float
     reductions: int
 
     @property
     def epoch(self) -> int:
         """Epochs that are over, since the warm-up."""
-        return self.step // self.steps_an_epoch
+        return int(self.step / self.steps_an_epoch)
 
     @property
     def epochs(self) -> float:
@@ -93,7 +96,7 @@ def cosine_restarts(recipe: Recipe, at: Clock) -> float:
 
     The first takes `period` epochs: torch's CosineAnnealingWarmRestarts.
     """
-    since, length = at.step, recipe.period * at.steps_an_epoch
+    since, length = float(at.step), recipe.period * at.steps_an_epoch
     if recipe.cycle_growth == 1:
         since %= length
     while since >= length:
@@ -144,22 +147,43 @@ def learning_rate(recipe: Recipe, step: int, steps_an_epoch: int, reductions: in
     Where weights are averaged it goes to swa_lr × lr along half a cosine, and stays there (Izmailov et al. 2018;
     torch's SWALR at the grain of steps).
     """
-    first = swa_start(recipe) * steps_an_epoch
+    stage = Stage.of(recipe, step // steps_an_epoch)
+    step -= stage.start * steps_an_epoch
+    first = (stage.swa_start - stage.start) * steps_an_epoch
+    steps = stage.epochs * steps_an_epoch
     if step < first:
-        return recipe.lr * _factor(recipe, step, steps_an_epoch, reductions)
-    averaged = recipe.epochs - swa_start(recipe)
-    annealing = min(ANNEALING, averaged / 2) * steps_an_epoch
-    left = _factor(recipe, first - 1, steps_an_epoch, reductions)
+        return recipe.lr * _factor(recipe, step, steps, reductions)
+    annealing = min(ANNEALING, (stage.end - stage.swa_start) / 2) * steps_an_epoch
+    left = _factor(recipe, first - 1, steps, reductions)
     return recipe.lr * _cosine(left, recipe.swa_lr, min(1.0, (step - first + 1) / annealing))
 
 
-def swa_start(recipe: Recipe) -> int:
-    """The first epoch, from 0, whose weights are averaged; the number of epochs if none are.
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of a training that ends annealed.
 
-    At least one is, if the recipe has `swa`, and at least one is not.
+    Attributes:
+        start, end: epochs done before and after it.
+        swa_start: the first epoch, from 0 over the whole training, whose weights are averaged; `end` if none are. At
+            least one is, if the recipe has `swa`, and at least one is not.
     """
-    averaged = min(recipe.epochs - 1, max(1, round(recipe.swa * recipe.epochs))) if recipe.swa else 0
-    return recipe.epochs - averaged
+
+    start: int
+    end: int
+    swa_start: int
+
+    @property
+    def epochs(self) -> int:
+        """How many it has."""
+        return self.end - self.start
+
+    @classmethod
+    def of(cls, recipe: Recipe, epoch: int) -> Self:
+        """The stage that an epoch, counted from 0, belongs to."""
+        later = bisect_right(recipe.rungs, epoch)
+        start, end = (0, *recipe.rungs)[later], (*recipe.rungs, recipe.epochs)[later]
+        averaged = min(end - start - 1, max(1, round(recipe.swa * (end - start)))) if recipe.swa else 0
+        return cls(start, end, end - averaged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,31 +192,38 @@ class Watch:
 
     Attributes:
         best: the best score; none before the first.
+        lately: the best score of this stage.
         stale: epochs since then.
         waited: epochs since then, or since the last reduction.
-        reductions: of the learning rate.
+        reductions: of the learning rate, in this stage.
     """
 
     best: float | None = None
+    lately: float | None = None
     stale: int = 0
     waited: int = 0
     reductions: int = 0
 
     def after(self, score: float, patience: int) -> "Watch":
         """With one score more: more than `patience` epochs without a better one are a reduction."""
-        if self.best is None or score > self.best:
-            return replace(self, best=score, stale=0, waited=0)
+        best = score if self.best is None else max(score, self.best)
+        if self.lately is None or score > self.lately:
+            return replace(self, best=best, lately=score, stale=0, waited=0)
         if self.waited < patience:
             return replace(self, stale=self.stale + 1, waited=self.waited + 1)
         return replace(self, stale=self.stale + 1, waited=0, reductions=self.reductions + 1)
 
+    def in_next_stage(self) -> "Watch":
+        """At the start of a stage, whose first scores are to be worse than the last ones before it."""
+        return Watch(best=self.best)
 
-def _factor(recipe: Recipe, step: int, steps_an_epoch: int, reductions: int) -> float:
-    steps = recipe.epochs * steps_an_epoch
+
+def _factor(recipe: Recipe, step: int, steps: int, reductions: int) -> float:
+    """Of a step of a stage that has so many, on its peak."""
     climb = math.ceil(recipe.warmup * steps)
     if step < climb:
         return (step + 1) / climb
-    return SCHEDULES[recipe.schedule](recipe, Clock(step - climb, steps - climb, steps_an_epoch, reductions))
+    return SCHEDULES[recipe.schedule](recipe, Clock(step - climb, steps - climb, steps / recipe.epochs, reductions))
 
 
 def _cosine(start: float, end: float, share: float) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn, optim
 from nas.train.averaging import Average
 from nas.train.checkpoint import Checkpoint, put_like
 from nas.train.recipe import Recipe
-from nas.train.schedules import Watch, swa_start
+from nas.train.schedules import Stage, Watch
 
 
 @dataclass(eq=False, slots=True)
@@ -58,6 +58,13 @@ class State:
         """Whether the result is an average over epochs, whose batch-norm statistics have to be measured."""
         return "swa" in self.averages and self.averages["swa"].count > 0
 
+    def before_epoch(self) -> None:
+        """At a rung: scores are compared, and weights averaged, within a stage; the average over steps goes on."""
+        if self.epoch in self.recipe.rungs:
+            self.watch = self.watch.in_next_stage()
+            if "swa" in self.averages:
+                self.averages["swa"] = Average(self.network, None)
+
     def after_step(self) -> None:
         """Takes the weights after a step of the optimizer into the average over steps."""
         if "ema" in self.averages:
@@ -65,7 +72,7 @@ class State:
 
     def after_steps(self) -> None:
         """Takes the weights after the last step of an epoch into the average over epochs, if it is late enough."""
-        if self.epoch >= swa_start(self.recipe):
+        if self.epoch >= Stage.of(self.recipe, self.epoch).swa_start:
             self.averages["swa"].update()
 
     @contextmanager

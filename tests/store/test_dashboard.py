@@ -9,12 +9,15 @@ import pytest
 from sqlalchemy import event, insert, text, update
 
 from nas.errors import NotFound
-from nas.store import jobs, moves, workers
-from nas.store.dashboard import UNKNOWN_SHARE, Dashboard, Progress, dashboard
+from nas.store import jobs, moves, retrains, trials, workers
+from nas.store.dashboard import Dashboard, dashboard
 from nas.store.jobs import NewTrial
+from nas.store.progress import UNKNOWN_SHARE, Progress
 from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, Reason, TrialState
-from nas.store.tables import Incumbent, Job, Tally, Trial, Worker
+from nas.store.tables import Epoch, Incumbent, Job, Tally, Trial, Worker
+from nas.store.trials import Claim
+from nas.train.epoch import EpochResult
 from tests.support import (
     LEASE_S,
     LONG_AGO,
@@ -23,6 +26,7 @@ from tests.support import (
     candidate,
     digest,
     finish,
+    job_of,
     propose,
     report,
     run_trial,
@@ -32,7 +36,7 @@ from tests.support import (
 
 # What support.add_job asks for; the last is (1 finalist + 2 controls + 1 reference) × 2 seeds × 4 epochs.
 TRIALS, EPOCHS, FINAL_EPOCHS = 10, 3, 32
-PLANNED = {"search": 10, "finalist": 2, "control": 4, "reference": 2, "report": 1}
+PLANNED = dict.fromkeys(Phase, 0) | {"search": 10, "finalist": 2, "control": 4, "reference": 2, "report": 1}
 NO_WORKER = "no worker is alive; start one with `nas worker`, or more with `nas serve --workers N`"
 
 
@@ -127,7 +131,7 @@ def test_a_running_job_shows_its_trials_at_work(store: Store) -> None:
     ]
     assert shown.running[1].id == second.trial_id
     assert {state: count for state, count in shown.counts.items() if count} == {"complete": 1, "running": 2}
-    assert finished(shown) == {"search": 1, "finalist": 0, "control": 0, "reference": 0, "report": 0}
+    assert finished(shown) == dict.fromkeys(Phase, 0) | {"search": 1}
     assert shown.best is not None
     assert (shown.best.id, shown.best.number, shown.best.accuracy) == (done.trial_id, 0, 0.6)
     assert [(row.number, row.accuracy) for row in shown.incumbents] == [(0, 0.6)]
@@ -140,8 +144,7 @@ def test_the_fraction_and_the_time_left_follow_from_the_epochs(store: Store) -> 
     register(store, "ada", "bob")
     first = take(store)
     report(store, first, 1)  # an epoch takes 2 seconds
-    expected_search = UNKNOWN_SHARE * EPOCHS * TRIALS
-    left = expected_search - 1 + FINAL_EPOCHS
+    left = EPOCHS * TRIALS - 1 + FINAL_EPOCHS
     shown = show(store, job_id).progress
     assert shown.fraction == pytest.approx(1 / (1 + left))
     assert shown.eta_s == pytest.approx(left * 2.0 / 2)  # two workers share it
@@ -163,7 +166,7 @@ def test_no_more_workers_than_the_job_allows_share_what_is_left(store: Store) ->
     register(store, "ada", "bob", "eve", "joe")
     report(store, take(store), 1)
     shown = show(store, job_id).progress
-    left = UNKNOWN_SHARE * EPOCHS * TRIALS - 1 + FINAL_EPOCHS
+    left = EPOCHS * TRIALS - 1 + FINAL_EPOCHS
     assert shown.eta_s == pytest.approx(left * 2.0 / 2)
 
 
@@ -179,18 +182,267 @@ def test_there_is_no_time_left_to_tell_without_a_worker_or_an_epoch(store: Store
     assert show(store, job_id).progress.eta_s is None
 
 
-def test_a_budget_of_seconds_bounds_what_is_left_of_the_search(store: Store) -> None:
-    job_id = add_job(store, trials=1000, seconds=60)
+def left_epochs(store: Store, job_id: str) -> float:
+    """The epochs to come that the fraction follows from."""
+    job, shown = job_of(store, job_id), show(store, job_id).progress
+    return (job.search_epochs + job.final_epochs) * (1 / shown.fraction - 1)
+
+
+def test_a_trial_is_expected_to_train_as_long_as_its_pruning_lets_it(store: Store) -> None:
+    """27 epochs: rungs at 3 and 9, which a third of the trials leave; by the median rule what is not known yet."""
+    for pruning, each in (("none", 27.0), ("median", 27 * UNKNOWN_SHARE), ("halving", 3 + 6 / 3 + 18 / 9)):
+        job_id = add_job(store, epochs=27, pruning=pruning)
+        first = take(store)
+        assert first.job_id == job_id
+        report(store, first, 1)
+        assert left_epochs(store, job_id) == pytest.approx(TRIALS * each - 1 + FINAL_EPOCHS)
+        with store.write() as session:
+            jobs.cancel(session, job_id)
+
+
+def test_paused_trials_are_neither_finished_nor_at_work(store: Store) -> None:
+    job_id = add_job(store, epochs=27, trials=3, pruning="halving")
+    for number in range(3):
+        taken = take(store)
+        propose(store, taken, number)
+        for epoch in (1, 2, 3):
+            report(store, taken, epoch)
+        with store.write() as session:
+            trials.pause(session, taken)
+    shown = show(store, job_id)
+    assert {state: count for state, count in shown.counts.items() if count} == {"paused": 3}
+    assert (finished(shown)["search"], shown.progress.trials_finished) == (0, 0)
+    assert (shown.phase, shown.running) == ("search", [])
+    assert left_epochs(store, job_id) == pytest.approx(3 * 7 - 9 + FINAL_EPOCHS)
+
+
+def test_what_running_trials_have_begun_is_left_at_the_least(store: Store) -> None:
+    job_id = add_job(store, epochs=27, trials=1, pruning="halving")
+    taken = take(store)
+    propose(store, taken, 0)
+    for epoch in (1, 2, 3):
+        report(store, taken, epoch)
+    with store.write() as session:
+        trials.advance_stage(session, taken, 27)
+    for epoch in range(4, 11):
+        report(store, taken, epoch)
+    assert left_epochs(store, job_id) == pytest.approx(17 + FINAL_EPOCHS)  # 10 are done, and 7 were expected
+
+
+def test_networks_that_break_a_limit_are_expected_to_cost_nothing(store: Store) -> None:
+    job_id = add_job(store)
+    for number in range(5):
+        with store.write() as session:
+            taken = trials.reserve(session, "worker", LEASE_S)
+            assert taken is not None
+            costs = trials.Costs(1, 1)
+            trials.refuse(session, taken, candidate(number), digest(number), costs, "too large")
+    report(store, take(store), 1)
+    assert left_epochs(store, job_id) == pytest.approx(TRIALS * EPOCHS - 1 + FINAL_EPOCHS)
+    assert show(store, job_id).progress.trials_planned == TRIALS + 5
+
+
+def test_a_budget_of_epochs_bounds_what_is_left_of_a_search_without_end(store: Store) -> None:
+    job_id = add_job(store, trials=100_000, total_epochs=20)
+    register(store, "ada")
+    run_trial(store)
+    assert left_epochs(store, job_id) == pytest.approx(20 - 3 + FINAL_EPOCHS)
+    assert show(store, job_id).progress.eta_s == pytest.approx((20 - 3 + FINAL_EPOCHS) * 2.0)
+
+
+def test_a_budget_of_seconds_is_what_the_fraction_follows(store: Store) -> None:
+    job_id = add_job(store, trials=100_000, seconds=60)
+    register(store, "ada")
+    assert (show(store, job_id).progress.fraction, show(store, job_id).progress.eta_s) == (0.0, None)
+    taken = take(store)
+    age(store, job_id, 15)
+    shown = show(store, job_id).progress
+    assert shown.eta_s == pytest.approx(45, abs=1)  # the job ends then, whatever has been trained
+    assert shown.fraction == pytest.approx(15 / 60, abs=0.02)
+    report(store, taken, 1)
+    age(store, job_id, 30)
+    shown = show(store, job_id).progress
+    assert shown.eta_s == pytest.approx(15, abs=1)
+    assert shown.fraction == pytest.approx(45 / 60, abs=0.02)
+    age(store, job_id, 60)
+    assert show(store, job_id).progress.fraction == 0.999
+    with store.write() as session:
+        workers.unregister(session, "ada")
+    assert show(store, job_id).progress.eta_s is None
+
+
+def test_a_search_that_needs_less_than_its_seconds_ends_before_them(store: Store) -> None:
+    job_id = add_job(store, trials=2, seconds=3600)
+    register(store, "ada")
+    report(store, take(store), 1)
+    age(store, job_id, 2)
+    shown = show(store, job_id).progress
+    assert shown.eta_s == pytest.approx((2 * EPOCHS - 1 + FINAL_EPOCHS) * 2.0)
+    assert shown.fraction == pytest.approx(2 / (2 + (shown.eta_s or 0)), rel=0.05)
+
+
+def test_a_search_that_is_over_has_nothing_left(store: Store) -> None:
+    job_id = add_job(store, target=0.5)
+    run_trial(store, accuracy=0.6)
+    assert left_epochs(store, job_id) == pytest.approx(FINAL_EPOCHS)
+    assert show(store, job_id).progress.trials_planned == 1
+
+
+def test_retrainings_are_counted_as_they_are_once_there_are_some(store: Store) -> None:
+    """One finalist instead of two, three seeds, two epochs; the controls and the reference will be like it."""
+    job_id = add_job(store, trials=1, epochs=2, finalists=1)
+    run_trial(store, epochs=2)
+    finalize(store, *(NewTrial(Phase.FINALIST, 2, candidate(1), digest(1), seed) for seed in range(3)))
+    shown = show(store, job_id)
+    planned = {phase: of["planned"] for phase, of in shown.phases.items() if of["planned"]}
+    assert planned == {"search": 1, "finalist": 3, "control": 6, "reference": 3, "report": 1}
+    assert left_epochs(store, job_id) == pytest.approx((3 + 6 + 3) * 2)
+    for _ in range(3):
+        run_trial(store, epochs=2)
+    finalize(
+        store, NewTrial(Phase.CONTROL, 2, candidate(2), digest(2)), NewTrial(Phase.REFERENCE, 2, candidate(3), "r")
+    )
+    assert left_epochs(store, job_id) == pytest.approx(2 * 2)
+
+
+# --- before the search
+
+
+def test_screening_comes_before_the_search(store: Store) -> None:
+    job_id = add_job(store, strategy="auto", options={"warm_start": 60})
+    batches = job_of(store, job_id).prepared
+    assert batches > 0
+    shown = show(store, job_id)
+    assert (shown.phase, shown.phases["screening"]) == ("screening", {"finished": 0, "planned": batches})
+    assert (shown.progress.trials_planned, shown.phases["search"]["planned"]) == (TRIALS, TRIALS)
+    assert shown.progress.trials_finished == 0
+    for done in range(batches):
+        assert show(store, job_id).phase == "screening"
+        finish(store, take(store))
+        assert show(store, job_id).phases["screening"]["finished"] == done + 1
+    shown = show(store, job_id)
+    assert (shown.phase, shown.progress.trials_finished, shown.supernet) == ("search", 0, None)
+
+
+def train_supernet(store: Store, epochs: int) -> Claim:
+    """Takes the supernet's trial and reports epochs of it, whose entropy falls."""
+    taken = take(store)
+    assert taken.phase == Phase.SUPERNET
+    for number in range(1, epochs + 1):
+        metrics = {"accuracy": 0.5, "alpha_entropy": 2 / number, "skip_share": 0.25}
+        result = EpochResult(number, 1.0, 1.0, 0.5, 0.1, 2.0, metrics, {"normal": number})
+        with store.write() as session:
+            trials.report(session, taken, result, stored(f"supernet {number}"), LEASE_S)
+    return taken
+
+
+def test_the_supernet_shows_its_epochs_and_why_it_stopped(store: Store) -> None:
+    job_id = add_job(store, strategy="darts", options={"epochs": 20})
+    before = show(store, job_id)
+    assert before.phase == "supernet"
+    assert before.supernet is not None
+    assert (before.supernet.trial.epochs, before.supernet.epochs) == (20, [])
+    taken = train_supernet(store, 3)
+    shown = show(store, job_id)
+    assert (shown.phase, shown.phases["supernet"]) == ("supernet", {"finished": 0, "planned": 1})
+    assert shown.supernet is not None
+    assert [(row.epoch, (row.metrics or {})["alpha_entropy"]) for row in shown.supernet.epochs] == [
+        (1, 2.0),
+        (2, 1.0),
+        (3, pytest.approx(2 / 3)),
+    ]
+    assert left_epochs(store, job_id) == pytest.approx(17 + TRIALS * EPOCHS + FINAL_EPOCHS)
+    finish(store, taken, error="it collapsed")
+    shown = show(store, job_id)
+    assert shown.supernet is not None
+    assert (shown.supernet.trial.state, shown.supernet.trial.error) == (TrialState.COMPLETE, "it collapsed")
+    assert (shown.phase, shown.progress.trials_planned, shown.progress.trials_finished) == ("search", TRIALS, 0)
+    assert left_epochs(store, job_id) == pytest.approx(TRIALS * EPOCHS + FINAL_EPOCHS)
+
+
+def test_no_more_than_the_newest_200_epochs_of_a_supernet_are_shown(store: Store) -> None:
+    job_id = add_job(store, strategy="darts", options={"epochs": 300})
+    taken = take(store)
+    row = {"trial_id": taken.trial_id, "train_loss": 1, "validation_loss": 1, "validation_accuracy": 0.5, "lr": 0.1}
+    with store.write() as session:
+        session.execute(insert(Epoch), [row | {"epoch": number, "seconds": 1} for number in range(1, 251)])
+    shown = show(store, job_id)
+    assert shown.supernet is not None
+    assert [found.epoch for found in shown.supernet.epochs] == list(range(51, 251))
+
+
+# --- several objectives
+
+
+def complete(store: Store, job_id: str, *found: tuple[float, int]) -> None:
+    """Search trials of the job that end with these accuracies and parameters."""
+    for number, (accuracy, params) in enumerate(found):
+        taken = take(store)
+        assert taken.job_id == job_id
+        with store.write() as session:
+            trials.set_candidate(session, taken, candidate(number), digest(number), trials.Costs(params, 1))
+        report(store, taken, 1, accuracy)
+        finish(store, taken)
+
+
+def test_a_job_of_one_objective_has_no_pareto_set(store: Store) -> None:
+    job_id = add_job(store)
+    run_trial(store)
+    shown = show(store, job_id)
+    assert (shown.pareto, [found.metric for found in shown.objectives]) == (None, ["accuracy"])
+
+
+def test_the_pareto_set_is_what_nothing_beats_the_best_first(store: Store) -> None:
+    job_id = add_job(store, objectives=["params", "accuracy"], epochs=1)
+    assert show(store, job_id).pareto == []
+    complete(store, job_id, (0.5, 100), (0.9, 500), (0.4, 200), (0.7, 300), (0.7, 400), (0.95, 900))
+    shown = show(store, job_id)
+    assert [(found.metric, found.direction) for found in shown.objectives] == [
+        ("accuracy", "maximize"),
+        ("params", "minimize"),
+    ]
+    assert shown.pareto is not None
+    assert [(member.trial.number, member.values) for member in shown.pareto] == [
+        (5, {"accuracy": 0.95, "params": 900}),
+        (1, {"accuracy": 0.9, "params": 500}),
+        (3, {"accuracy": 0.7, "params": 300}),
+        (0, {"accuracy": 0.5, "params": 100}),
+    ]
+
+
+# --- networks that users have retrained
+
+
+def test_a_retraining_is_no_phase_of_a_job(store: Store) -> None:
+    job_id = add_job(store)
+    run_trial(store)
+    done = show(store, job_id).progress
+    with store.write() as session:
+        number = retrains.ask(session, job_id, 0).number
+    shown = show(store, job_id)
+    assert (shown.phase, shown.phases["retrain"]) == ("search", {"finished": 0, "planned": 1})
+    assert shown.progress.fraction == done.fraction
     register(store, "ada")
     taken = take(store)
+    assert (taken.phase, taken.number) == (Phase.RETRAIN, number)
     report(store, taken, 1)
-    age(store, job_id, 50)
-    shown = show(store, job_id).progress  # 10 seconds are left, half an epoch each
-    assert shown.eta_s == pytest.approx((5 + FINAL_EPOCHS) * 2.0, rel=0.05)
-    age(store, job_id, 50)
-    shown = show(store, job_id).progress
-    assert shown.eta_s == pytest.approx(FINAL_EPOCHS * 2.0)
-    assert shown.fraction == pytest.approx(1 / (1 + FINAL_EPOCHS))
+    shown = show(store, job_id)
+    assert (shown.phase, [trial.number for trial in shown.running]) == ("search", [number])
+    assert shown.progress.fraction == done.fraction
+    with store.write() as session:
+        session.execute(update(Job).values(state=JobState.SUCCEEDED))
+    assert show(store, job_id).phase == "done"
+
+
+def test_a_retraining_waits_for_a_worker_when_its_job_has_ended(store: Store) -> None:
+    job_id = add_job(store)
+    run_trial(store)
+    with store.write() as session:
+        jobs.cancel(session, job_id)
+    assert show(store, job_id).waiting is None
+    with store.write() as session:
+        retrains.ask(session, job_id, 0)
+    assert show(store, job_id).waiting == NO_WORKER
 
 
 def test_a_job_between_trials_says_what_it_waits_for(store: Store) -> None:
@@ -208,11 +460,11 @@ def test_the_phase_is_the_first_one_with_work_left(store: Store) -> None:
     finalize(store, retraining(Phase.FINALIST, 1), retraining(Phase.CONTROL, 2), retraining(Phase.REFERENCE, 3))
     shown = show(store, job_id)
     assert (shown.job.state, shown.phase) == (JobState.FINALIZING, "finalist")
-    assert shown.progress.fraction == pytest.approx(3 / (3 + FINAL_EPOCHS))
+    assert shown.progress.fraction == pytest.approx(3 / (3 + 12))  # three retrainings, fewer than were asked for
     run_trial(store, epochs=4)
     shown = show(store, job_id)
     assert (shown.phase, finished(shown)["finalist"]) == ("control", 1)
-    assert shown.progress.fraction == pytest.approx(7 / (3 + FINAL_EPOCHS))
+    assert shown.progress.fraction == pytest.approx(7 / (3 + 12))
     assert shown.progress.trials_finished == 1  # of the search
     control = take(store)
     assert show(store, job_id).phase == "control"
@@ -289,6 +541,10 @@ def count_rows(store: Store, statements: list[tuple[str, Any]]) -> int:
         return sum(len(connection.exec_driver_sql(statement, parameters).all()) for statement, parameters in statements)
 
 
+FRONT = 20
+"""Of the last so many trials those that are complete make the Pareto set: five, whatever the number of trials."""
+
+
 def add_trials(store: Store, job_id: str, count: int) -> None:
     """Finished trials of an old job, and three that run."""
     ended = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED, TrialState.FAILED]
@@ -306,6 +562,8 @@ def add_trials(store: Store, job_id: str, count: int) -> None:
                 "epochs": 3,
                 "epoch": 3,
                 "accuracy": number / count,
+                "params": number,
+                "front": state == TrialState.COMPLETE and number >= count - FRONT,
                 "created_at": LONG_AGO,
             }
             for number, state in enumerate(states)
@@ -323,28 +581,54 @@ def add_trials(store: Store, job_id: str, count: int) -> None:
 
 def test_the_cost_does_not_grow_with_the_trials(store: Store) -> None:
     costs = []
-    for count in (50, 2000):
-        job_id = add_job(store, trials=count)
+    for count in (52, 2000):
+        job_id = add_job(store, trials=count, objectives=["accuracy", "params"])
         add_trials(store, job_id, count)
         with reading(store) as statements:
             shown = show(store, job_id)
         assert sum(shown.counts.values()) == count
         assert len(shown.running) == 3
+        assert len(shown.pareto or ()) == 5
         selects = [(statement, parameters) for statement, parameters in statements if statement.startswith("SELECT")]
         costs.append((len(statements), count_rows(store, selects)))
     assert costs[0] == costs[1]
     assert costs[0][0] <= 15
 
 
+def test_all_that_a_dashboard_can_show_takes_few_questions(store: Store) -> None:
+    add_job(store, trials=1, epochs=1, strategy="darts", objectives=["accuracy", "params"])
+    job_id = job_of_supernet(store)
+    with reading(store) as statements:
+        shown = show(store, job_id)
+    assert shown.supernet is not None
+    assert shown.pareto
+    assert shown.phase == "finalist"
+    assert len(statements) <= 20
+
+
+def job_of_supernet(store: Store) -> str:
+    """A one-shot job among its finalists; its id."""
+    job_id = finish_supernet(store)
+    run_trial(store, epochs=1)
+    finalize(store, retraining(Phase.FINALIST, 1))
+    return job_id
+
+
+def finish_supernet(store: Store) -> str:
+    taken = train_supernet(store, 2)
+    finish(store, taken)
+    return taken.job_id
+
+
 def test_an_index_leads_to_every_row_that_is_read(store: Store, backend: str) -> None:
-    job_id = add_job(store, trials=2000)
+    job_id = add_job(store, trials=2000, objectives=["accuracy", "params"])
     add_trials(store, job_id, 2000)
     with store.write() as session:
         session.execute(text("ANALYZE"))
     with reading(store) as statements:
         show(store, job_id)
     about_trials = [found for found in statements if "FROM trials" in found[0]]
-    assert len(about_trials) == 2  # the running ones and the best
+    assert len(about_trials) == 3  # the running ones, the best, and the Pareto set
     with store.engine.connect() as connection:
         for statement, parameters in about_trials:
             if backend == "sqlite":
@@ -355,7 +639,7 @@ def test_an_index_leads_to_every_row_that_is_read(store: Store, backend: str) ->
                 plan = connection.exec_driver_sql(
                     f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters
                 ).scalar_one()
-                assert rows_touched(plan[0]["Plan"]) <= 3
+                assert rows_touched(plan[0]["Plan"]) <= 5
 
 
 def rows_touched(node: dict[str, Any]) -> float:
@@ -376,3 +660,12 @@ def test_what_is_shown_is_bounded(store: Store) -> None:
     shown = show(store, job_id)
     assert len(shown.running) == 100
     assert len(shown.incumbents) == 200
+
+
+def test_of_a_large_pareto_set_the_newest_members_are_shown(store: Store) -> None:
+    job_id = add_job(store, trials=1000, objectives=["accuracy", "params"])
+    add_trials(store, job_id, 500)
+    with store.write() as session:
+        session.execute(update(Trial).values(front=True))
+    shown = show(store, job_id)
+    assert [member.trial.number for member in shown.pareto or ()] == list(range(499, 399, -1))

@@ -86,12 +86,15 @@ def test_a_new_job_waits_and_holds_its_whole_spec(store: Store) -> None:
     job = job_of(store, job_id)
     assert JobSpec.model_validate(job.spec) == spec
     assert (job.state, job.name, job.dataset_id) == (JobState.QUEUED, "mine", dataset_id)
-    assert (job.trials_planned, job.parallel, job.next_number) == (7, 2, 0)
+    batches = 3  # of candidates to screen: twenty for each trial
+    assert (job.trials_planned, job.parallel, job.next_number, job.prepared) == (7 + batches, 2, batches, batches)
     assert (job.started_at, job.finished_at, job.reason, job.note, job.verdict) == (None,) * 5
     assert (job.best_trial, job.best_accuracy) == (None, None)
     with store.read() as session:
         tallies = session.execute(select(Tally.phase, Tally.state, Tally.count).where(Tally.job_id == job_id)).all()
-    assert {tuple(row) for row in tallies} == {(phase, state, 0) for phase in Phase for state in TrialState}
+    screened = (Phase.SCREENING, TrialState.QUEUED)
+    expected = {(phase, state, batches if (phase, state) == screened else 0) for phase in Phase for state in TrialState}
+    assert {tuple(row) for row in tallies} == expected
 
 
 def test_jobs_have_ids_of_their_own(store: Store) -> None:
@@ -277,6 +280,7 @@ def test_going_on_adds_the_next_phase(store: Store) -> None:
         accuracy=0.6,
         params=1000,
         macs=2000,
+        epochs=4,
     )
     assert (two.trial_id, two.number, two.seed_index) == (second.trial_id, 2, 1)
     assert (two.state, two.accuracy, two.error) == (TrialState.FAILED, None, "broken")
@@ -333,7 +337,7 @@ def test_notes_stand_one_after_the_other(store: Store) -> None:
     job_id = add_job(store, trials=2)
     run_trial(store)
     with store.write() as session:
-        jobs.close_search(session, job_id, "first")
+        moves.close_search(moves.locked(session, job_id), "first", over=False)
     go_on(store, seen_at_the_end(store), finalist(0), note="second")
     assert job_of(store, job_id).note == "first; second"
 
@@ -346,7 +350,7 @@ def test_a_closed_search_adds_no_more_trials_and_ends_with_those_that_run(store:
     run_trial(store)
     running = take(store)
     with store.write() as session:
-        jobs.close_search(session, job_id, "exhausted")
+        moves.close_search(moves.locked(session, job_id), "exhausted", over=False)
     job = job_of(store, job_id)
     assert (job.state, job.trials_planned, job.note) == (JobState.RUNNING, 2, "exhausted")
     assert reserve(store) is None
@@ -360,12 +364,12 @@ def test_a_search_that_is_over_cannot_be_closed(store: Store) -> None:
     run_trial(store)
     before = everything(store)
     with store.write() as session:
-        jobs.close_search(session, job_id, "too late")
+        moves.close_search(moves.locked(session, job_id), "too late", over=False)
     assert everything(store) == before
     go_on(store, seen_at_the_end(store), finalist(0))
     before = everything(store)
     with store.write() as session:
-        jobs.close_search(session, job_id, "too late")
+        moves.close_search(moves.locked(session, job_id), "too late", over=False)
     assert everything(store) == before
 
 

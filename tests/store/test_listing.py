@@ -98,7 +98,7 @@ def test_filters_leave_out_and_keep_the_order(
     store: Store, states: tuple[TrialState, ...], phases: tuple[Phase, ...]
 ) -> None:
     job_id = add_job(store)
-    rows = add_trials(store, job_id, 60)
+    rows = add_trials(store, job_id, 200)
     kept = [row for row in rows if (not states or row.state in states) and (not phases or row.phase in phases)]
     assert 1 < len(kept) < len(rows)
     for sort in ("number", "-accuracy", "epoch"):

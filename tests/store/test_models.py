@@ -7,7 +7,9 @@ from sqlalchemy import update
 
 from nas.errors import NotFound, NotReady
 from nas.space import Candidate, Genotype, Shape
-from nas.store import files, history, jobs, trials
+from nas.spec import JobSpec
+from nas.store import files, jobs, trials
+from nas.store.history import Replay
 from nas.store.jobs import NewTrial
 from nas.store.session import Store
 from nas.store.states import Phase, TrialState
@@ -151,7 +153,7 @@ def test_an_old_trial_has_the_frame_of_its_job(store: Store) -> None:
     assert model_of(store, job_id).candidate == in_frame(61)
     with store.read() as session:
         finals = jobs.finals(session, job_id)
-        [observed] = history.observations(session, job_id, FRAME)
+        [observed] = Replay(JobSpec.model_validate(jobs.get(session, job_id).spec)).read(session, job_id)
     assert [found.candidate for found in finals if found.candidate] == [in_frame(index) for index in (60, 60, 61, 61)]
     assert observed.candidate.shape == FRAME
 

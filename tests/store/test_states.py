@@ -17,7 +17,7 @@ from nas.store.states import (
 )
 from nas.store.tables import Job
 
-# The drawing in ARCHITECTURE.md, "States", without `paused`, which nothing sets yet.
+# The drawing in ARCHITECTURE.md, "States"; of a job without `paused`, which nothing sets yet.
 JOB_ARROWS = """
 queued → running → finalizing → succeeded
 queued → failed
@@ -34,6 +34,9 @@ running → infeasible
 running → failed
 running → cancelled
 running → queued
+running → paused → running
+paused → pruned
+paused → cancelled
 queued → cancelled
 """
 
@@ -60,8 +63,8 @@ def test_the_tables_are_the_drawing() -> None:
 
 def test_nothing_follows_a_terminal_state() -> None:
     assert set(JobState) - set(ACTIVE_JOB) == {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
-    assert set(FINISHED_TRIAL) == set(TrialState) - {TrialState.QUEUED, TrialState.RUNNING}
-    assert set(ACTIVE_TRIAL) == {TrialState.QUEUED, TrialState.RUNNING}
+    assert set(FINISHED_TRIAL) == set(TrialState) - {TrialState.QUEUED, TrialState.RUNNING, TrialState.PAUSED}
+    assert set(ACTIVE_TRIAL) == {TrialState.QUEUED, TrialState.RUNNING, TrialState.PAUSED}
 
 
 def test_every_state_can_be_reached() -> None:

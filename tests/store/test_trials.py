@@ -6,8 +6,10 @@ from sqlalchemy.exc import IntegrityError
 
 from nas.errors import IllegalTransition
 from nas.search.strategy import Observation
-from nas.store import files, history, jobs, moves, trials
+from nas.spec import JobSpec
+from nas.store import files, jobs, moves, trials
 from nas.store.artifacts import Stored
+from nas.store.history import Replay
 from nas.store.moves import MAX_FAILURES_IN_ROW
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
@@ -15,7 +17,6 @@ from nas.store.tables import Artifact, Epoch, Incumbent
 from nas.store.trials import Claim, Costs, Twin
 from tests.support import (
     LEASE_S,
-    SPACE,
     add_job,
     add_queued,
     candidate,
@@ -384,9 +385,8 @@ def test_the_history_is_what_is_known_of_the_search(store: Store) -> None:
     hand_back(store, handed_back)
 
     with store.read() as session:
-        found = history.observations(session, job_id, SPACE.shape)
-        later = history.observations(session, job_id, SPACE.shape, since=5)
-    assert [(seen.number, seen.finished, seen.complete, seen.epoch, seen.accuracy) for seen in found] == [
+        found = Replay(JobSpec.model_validate(job_of(store, job_id).spec)).read(session, job_id)
+    assert [(seen.number, seen.finished, seen.complete, seen.epoch, seen.score) for seen in found] == [
         (0, True, True, 3, 0.8),
         (3, True, False, 1, 0.3),
         (4, True, False, 1, None),
@@ -394,24 +394,7 @@ def test_the_history_is_what_is_known_of_the_search(store: Store) -> None:
         (6, False, False, 1, 0.6),
         (7, False, False, 0, None),
     ]
-    assert found[1] == Observation(3, candidate(103), finished=True, complete=False, epoch=1, accuracy=0.3)
-    assert later == found[3:]
-
-
-def test_a_rung_has_the_search_trials_that_reached_it(store: Store) -> None:
-    job_id = add_job(store)
-    first, second, third = take(store), take(store), take(store)
-    report(store, first, 1, accuracy=0.1)
-    report(store, first, 2, accuracy=0.2)
-    report(store, second, 1, accuracy=0.3)
-    finish(store, second, TrialState.PRUNED, reason=Reason.RUNG)
-    add_queued(store, job_id, 1)
-    report(store, take(store), 1, accuracy=0.9)
-    add_job(store)
-    assert third.number == 2
-    with store.read() as session:
-        rungs = [sorted(history.rung(session, job_id, number)) for number in (1, 2, 3)]
-    assert rungs == [[0.1, 0.3], [0.2], []]
+    assert found[1] == Observation(3, candidate(103), finished=True, complete=False, epoch=1, score=0.3)
 
 
 def test_files_of_a_trial_are_found_by_their_kind(store: Store) -> None:

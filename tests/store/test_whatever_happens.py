@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import func, select
 
 from nas.errors import IllegalTransition, LeaseLost
-from nas.store import jobs, trials
+from nas.store import jobs, moves, trials
 from nas.store.jobs import NewTrial
 from nas.store.session import Store
-from nas.store.states import ACTIVE_JOB, ACTIVE_TRIAL, FINISHED_TRIAL, JobState, Phase, Reason, TrialState
+from nas.store.states import ACTIVE_JOB, BUSY_TRIAL, FINISHED_TRIAL, JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Incumbent, Job, Trial
 from nas.store.trials import Claim, Twin
 from tests.support import (
@@ -29,7 +29,7 @@ from tests.support import (
     trial_of,
 )
 
-STEPS = 200
+STEPS = 260
 CHECK_EVERY = 8
 
 
@@ -49,9 +49,12 @@ class World:
             self.claim: 12,
             self.reserve: 16,
             self.propose: 6,
-            self.report: 25,
+            self.report: 50,
             self.finish: 12,
             self.fail: 3,
+            self.pause: 5,
+            self.promote: 6,
+            self.end_paused: 3,
             self.hand_back: 3,
             self.retry: 2,
             self.renew: 2,
@@ -127,6 +130,30 @@ class World:
             if not trials.retry(session, taken, "broken"):
                 trials.finish(session, taken, TrialState.FAILED, reason=Reason.ERROR, error="broken")
 
+    def pause(self) -> None:
+        taken = self._claim()
+        if taken.phase == Phase.SEARCH:
+            with self.store.write() as session:
+                trials.pause(session, taken)
+
+    def promote(self) -> None:
+        with self.store.read() as session:
+            waiting = trials.paused(session)
+            if not waiting:
+                return
+            seen = self.rng.choice(waiting)
+            numbers = session.scalars(select(Trial.number).where(Trial.job_id == seen.job_id))
+            number = self.rng.choice(list(numbers))
+        with self.store.write() as session:
+            self._keep(trials.promote(session, seen, number, self.rng.choice("abc"), 30.0))
+
+    def end_paused(self) -> None:
+        with self.store.read() as session:
+            job_id = jobs.leftover(session)
+        if job_id is not None:
+            with self.store.write() as session:
+                jobs.end_paused(session, job_id)
+
     def renew(self) -> None:
         taken = self._claim()
         with self.store.write() as session:
@@ -144,7 +171,7 @@ class World:
     def close_search(self) -> None:
         if self.job_ids:
             with self.store.write() as session:
-                jobs.close_search(session, self.rng.choice(self.job_ids), "exhausted")
+                moves.close_search(moves.locked(session, self.rng.choice(self.job_ids)), "exhausted", over=False)
 
     def go_on(self) -> None:
         with self.store.read() as session:
@@ -201,7 +228,10 @@ def _check_trials(job: Job, rows: list[Trial], epochs: dict[int, tuple[int, int]
         if trial.id in checkpoints:
             assert trial.epoch > 0
     if job.state not in ACTIVE_JOB:
-        assert not [trial for trial in rows if trial.state in ACTIVE_TRIAL]
+        assert not [trial for trial in rows if trial.state in BUSY_TRIAL]
+        # Those that wait at a rung of a job that succeeded are ended by whoever comes by.
+        paused = [trial for trial in rows if trial.state == TrialState.PAUSED]
+        assert not paused or job.state == JobState.SUCCEEDED
         assert job.finished_at is not None
         assert job.verdict if job.state == JobState.SUCCEEDED else job.reason
     searched = sum(trial.epoch for trial in rows if trial.phase == Phase.SEARCH)

@@ -151,7 +151,7 @@ def test_a_budget_of_seconds_ends_the_search_and_the_job_goes_on_to_its_end(tmp_
         run_while(context, job_id, *ALL)
         job, found = job_of(context, job_id), trials_of(context, job_id)
     assert job.state == JobState.SUCCEEDED
-    assert job.note == "the search ended after 2 s, as its budget says"
+    assert job.note == "the search ended in time for a job of 2 s, as its budget says"
     assert {(t.state, t.reason) for t in found if t.phase == Phase.SEARCH} == {(TrialState.PRUNED, "budget")}
 
 

@@ -1,0 +1,192 @@
+"""What a search may still spend: epochs, and the time that is left when the retraining's is kept back."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from nas.search.pruning import make_pruner
+from nas.spec import FinalSpec, JobSpec
+from nas.store import workers
+from nas.store.session import now
+from nas.store.states import BUSY_TRIAL, SEARCHING, Phase, TrialState
+from nas.store.tables import Epoch, Job, Trial
+
+REPORT_S: Final = 20.0
+"""What scoring, exporting and verifying the winner takes, about, whatever the networks."""
+
+LARGEST_SHARE: Final = 0.5
+"""Of `budget.seconds` that the retraining may take; a larger one is made smaller."""
+
+PREPARATION_SHARES: Final = {Phase.SCREENING: 0.1, Phase.SUPERNET: 0.3}
+"""Of `budget.seconds` that the preparation may take."""
+
+MARGIN: Final = 1.05
+"""By which the retraining is thought to take longer than the epochs of the search let one expect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Why a stage cannot be trained any more.
+
+    Attributes:
+        text: for whoever reads the job.
+        over: whether the search ends with that; otherwise trials that are paused may still go on.
+    """
+
+    text: str
+    over: bool
+
+
+def spent(session: Session, job: Job, spec: JobSpec, begin: int, stage: int, lease_s: float) -> Spent | None:
+    """Why a further stage does not fit into the budget of a job whose row is locked; None if it does.
+
+    As long as no trial was trained to the end, room is kept for what the furthest one still needs.
+
+    Args:
+        session, job, spec, lease_s: of the job.
+        begin, stage: epochs that the trial has done, and at which it is compared next.
+    """
+    deadline = search_deadline(session, job, spec, lease_s)
+    begun = job.next_number > job.prepared  # a job without a single trial would fail, however little time it has
+    if deadline is not None and begun and now(session) >= deadline:
+        return Spent(f"the search ended in time for a job of {spec.budget.seconds:g} s, as its budget says", over=True)
+    total = spec.budget.total_epochs
+    if total is None:
+        return None
+    whole = spec.budget.epochs
+    # A trial that is never paused has its whole training promised as it begins: nobody would take up the rest.
+    pauses = make_pruner(spec.pruning).annealed
+    until = func.coalesce(func.nullif(Trial.stage, 0), Trial.epochs) if pauses else Trial.epochs
+    promised = session.scalar(
+        select(func.sum(until - Trial.epoch)).where(
+            Trial.job_id == job.id, Trial.phase.in_(SEARCHING), Trial.state.in_(BUSY_TRIAL)
+        )
+    )
+    held = min(_held_back(session, job, whole), whole - stage)
+    if job.search_epochs + (promised or 0) + (stage if pauses else whole) - begin + held <= total:
+        return None
+    text = f"the search ended after {job.search_epochs:,} of {total:,} epochs: no stage fits any more"
+    return Spent(text, over=False)
+
+
+def _held_back(session: Session, job: Job, whole: int) -> int:
+    """As nas.search.pruning.held_back has it of a history: what the furthest trial needs, until one is complete."""
+    rows = session.execute(
+        select(Trial.state, func.max(Trial.epoch))
+        .where(Trial.job_id == job.id, Trial.phase == Phase.SEARCH, Trial.state.in_((*BUSY_TRIAL, *_STANDING)))
+        .group_by(Trial.state)
+    )
+    states = dict(row for row in rows)
+    if TrialState.COMPLETE in states:
+        return 0
+    return whole - max(states.values(), default=0)
+
+
+_STANDING: Final = (TrialState.PAUSED, TrialState.COMPLETE)
+
+
+def search_deadline(
+    session: Session, job: Job, spec: JobSpec, lease_s: float, phase: Phase = Phase.SEARCH
+) -> datetime | None:
+    """When a phase has to end for the job to end in time; None without a limit, and before the job has begun."""
+    seconds = spec.budget.seconds
+    if seconds is None or job.started_at is None:
+        return None
+    if phase in PREPARATION_SHARES:
+        return job.started_at + timedelta(seconds=PREPARATION_SHARES[phase] * seconds)
+    epochs = job.search_epochs + job.final_epochs
+    kept = LARGEST_SHARE * seconds
+    if epochs:
+        lanes = _lanes(session, spec, lease_s)
+        kept = min(kept, _finals_s(spec.final, job.train_seconds / epochs, lanes) + REPORT_S)
+    return job.started_at + timedelta(seconds=seconds - kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the retraining is done, so that the job ends in time.
+
+    Attributes:
+        final: as the job says, or less of it.
+        note: what is less; empty if nothing is.
+    """
+
+    final: FinalSpec
+    note: str = ""
+
+
+def plan_finals(session: Session, job: Job, spec: JobSpec, trial_id: int | None, lease_s: float) -> Plan:
+    """The retraining that fits into what is left of `budget.seconds`: with fewer epochs, then seeds, then controls.
+
+    Args:
+        session, job, spec, lease_s: of the job.
+        trial_id: of a search trial whose epochs took as long as the retraining's will.
+    """
+    final, seconds = spec.final, spec.budget.seconds
+    if seconds is None or job.started_at is None or trial_id is None:
+        return Plan(final)
+    epoch_s = session.scalar(select(func.avg(Epoch.seconds)).where(Epoch.trial_id == trial_id))
+    left_s = seconds - (now(session) - job.started_at).total_seconds() - REPORT_S
+    lanes = _lanes(session, spec, lease_s)
+    fewest = max(1, min(final.epochs, spec.budget.epochs))
+    planned = final
+    for seeds in range(final.seeds, 0, -1):
+        for controls in (final.controls, 1) if seeds == 1 else (final.controls,):
+            planned = final.model_copy(update={"seeds": seeds, "controls": controls})
+            runs = _rounds(planned, lanes)
+            epochs = int(left_s / (runs * MARGIN * (epoch_s or 1.0)))
+            if epochs >= fewest or (seeds == 1 and controls == 1):
+                planned = planned.model_copy(update={"epochs": max(1, min(final.epochs, epochs))})
+                return Plan(planned, _less(final, planned, seconds))
+            if controls == 1:
+                break
+    return Plan(planned, _less(final, planned, seconds))
+
+
+def fit_controls(session: Session, job: Job, spec: JobSpec, planned: FinalSpec, trial_id: int, lease_s: float) -> Plan:
+    """The controls that there is time for after the finalists, which say how long one takes.
+
+    Args:
+        session, job, spec, lease_s: of the job.
+        planned: how the finalists were retrained.
+        trial_id: of one of their retrainings.
+    """
+    if spec.budget.seconds is None or job.started_at is None:
+        return Plan(planned)
+    epoch_s = session.scalar(select(func.avg(Epoch.seconds)).where(Epoch.trial_id == trial_id)) or 1.0
+    left_s = spec.budget.seconds - (now(session) - job.started_at).total_seconds() - REPORT_S
+    lanes = _lanes(session, spec, lease_s)
+    rounds = int(left_s / (planned.epochs * epoch_s * MARGIN))
+    controls = max(1, min(planned.controls, rounds * lanes // planned.seeds - 1))
+    fitting = planned.model_copy(update={"controls": controls})
+    return Plan(fitting, _less(planned, fitting, spec.budget.seconds))
+
+
+def _less(asked: FinalSpec, planned: FinalSpec, seconds: float) -> str:
+    changes = [
+        f"final.{name} became {getattr(planned, name)} instead of {getattr(asked, name)}"
+        for name in ("epochs", "seeds", "controls")
+        if getattr(planned, name) != getattr(asked, name)
+    ]
+    return f"to end within {seconds:g} s, " + " and ".join(changes) if changes else ""
+
+
+def _finals_s(final: FinalSpec, epoch_s: float, lanes: int) -> float:
+    return _rounds(final, lanes) * final.epochs * epoch_s * MARGIN
+
+
+def _rounds(final: FinalSpec, lanes: int) -> int:
+    """Retrainings one after the other: with several finalists, these first, because the winner's opponents need it."""
+    opponents = (final.controls + 1) * final.seeds
+    if final.finalists == 1:
+        return ceil((opponents + final.seeds) / lanes)
+    return ceil(final.finalists * final.seeds / lanes) + ceil(opponents / lanes)
+
+
+def _lanes(session: Session, spec: JobSpec, lease_s: float) -> int:
+    alive = max(1, len(workers.alive(session, lease_s)))
+    return min(alive, spec.budget.parallel or alive)
