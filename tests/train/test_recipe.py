@@ -86,3 +86,28 @@ def test_an_impossible_recipe_names_the_field(field: str, value: Any) -> None:
     with pytest.raises(ValidationError) as caught:
         Recipe.model_validate({"epochs": 4, field: value})
     assert [error["loc"][0] for error in caught.value.errors()] == [field]
+
+
+@pytest.mark.parametrize("rungs", [(), (1,), (2, 6, 18)])
+def test_rungs_are_epochs_before_the_last_one(rungs: tuple[int, ...]) -> None:
+    recipe = Recipe(epochs=19, rungs=rungs)
+    assert recipe.rungs == rungs
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("rungs", "complaint"),
+    [
+        ([3, 2], "they have to be ascending"),
+        ([2, 2], "they have to be ascending"),
+        ([0, 2], "greater than or equal to 1"),
+        ([2, 8], "the last rung is 8; it has to be below epochs, which is 8"),
+        ([2, 9], "the last rung is 9; it has to be below epochs"),
+        (["2"], "valid integer"),
+        ([2.5], "valid integer"),
+        (2, "valid tuple"),
+    ],
+)
+def test_other_rungs_are_refused_with_the_reason(rungs: Any, complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        Recipe.model_validate({"epochs": 8, "rungs": rungs})

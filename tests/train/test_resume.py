@@ -31,6 +31,9 @@ RECIPES: dict[str, dict[str, Any]] = (
         "balanced": {"class_weights": "balanced"},
         "colours": {"jitter": 0.5, "randaugment": 2, "cutout": 0.5, "flip": True},
         "mixing": {"mixup": 0.4, "cutmix": 1.0},
+        "rungs": {"rungs": [1, 3]},
+        "rungs of averages": {"rungs": [2], "swa": 0.5, "ema": 0.9},
+        "rungs on a plateau": {"rungs": [2], "schedule": "plateau", "patience": 0, "lr": 1.0, "early_stop": 2},
         "bfloat16": {"precision": "bfloat16", "swa": 0.5, "ema": 0.9},
     }
 )
@@ -128,3 +131,12 @@ def test_dropout_is_another_one_in_every_epoch_and_for_every_seed() -> None:
         seen.append(model.seen)
     assert seen[0] == seen[2]
     assert len({*seen[0], *seen[1]}) == 2 * 4 * 2
+
+
+def test_early_stopping_keeps_the_best_epoch_of_all_stages() -> None:
+    model, run = small(), Run()
+    recipe = change(RECIPE, epochs=8, rungs=(4,), lr=2.0, early_stop=6)
+    train(model, TRAIN, VALIDATION, recipe, run=run)
+    scores = [result.validation_accuracy for result in run.results]
+    best = scores.index(max(scores))
+    assert same(state(model), Checkpoint.from_bytes(run.checkpoints[best]).network)

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import torch
 from torch import nn, optim
 from torch.optim import lr_scheduler, swa_utils
 
+from nas.train.checkpoint import Checkpoint
 from nas.train.recipe import Recipe
-from nas.train.schedules import SCHEDULES, Watch, learning_rate, swa_start
+from nas.train.schedules import SCHEDULES, Stage, Watch, learning_rate
 from tests.train.runs import Run, change, digits, small, state, train
 
 EPOCHS, STEPS = 12, 5
@@ -187,7 +189,7 @@ def test_averaging_brings_the_rate_to_its_own_as_torch_does(swa: float, annealin
 def test_the_share_of_the_epochs_that_are_averaged_is_a_whole_number_of_them(
     epochs: int, swa: float, start: int
 ) -> None:
-    assert swa_start(Recipe(epochs=epochs, swa=swa)) == start
+    assert Stage.of(Recipe(epochs=epochs, swa=swa), 0) == Stage(0, epochs, start)
 
 
 def test_the_learning_rate_climbs_linearly_to_its_peak_and_falls_by_half_a_cosine() -> None:
@@ -232,3 +234,81 @@ def test_a_training_whose_scores_stagnate_goes_on_at_a_smaller_rate() -> None:
     train(model, images, validation, recipe, run=run)
     assert torch.allclose(before, state(model)["5.weight"], atol=1e-6)  # nothing is learnt, so that nothing improves
     assert [result.lr / 1e-9 for result in run.results] == pytest.approx([1, 1, 1, 0.5, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "multi_step", "constant", "plateau"])
+@pytest.mark.parametrize("warmup", [0.0, 0.2])
+@pytest.mark.parametrize("swa", [0.0, 0.4])
+def test_each_stage_is_a_training_of_its_own_length(schedule: str, warmup: float, swa: float) -> None:
+    recipe = recipe_of(schedule, warmup=warmup, swa=swa, lr_floor=0.1, rungs=(2, 5))
+    stages = [rates(change(recipe, epochs=epochs, rungs=())) for epochs in (2, 3, EPOCHS - 5)]
+    assert rates(recipe) == pytest.approx([rate for stage in stages for rate in stage])
+
+
+@pytest.mark.parametrize("schedule", ["step", "exponential", "multiplicative", "cyclic", "cosine_restarts"])
+def test_what_is_counted_in_epochs_is_compressed_into_each_stage(schedule: str) -> None:
+    """A stage of a quarter of the epochs takes every fourth rate of a training without rungs."""
+    fields = {"gamma": 0.7, "period": 4, "cycle_growth": 1}
+    whole, staged = rates(recipe_of(schedule, **fields), 4), rates(recipe_of(schedule, rungs=(3, 9), **fields), 4)
+    assert staged[:12] == pytest.approx(whole[::4])
+    assert staged[12:36] == pytest.approx(whole[::2])
+    assert staged[36:] == pytest.approx(whole[::4])
+
+
+@pytest.mark.parametrize("rungs", [(1,), (4, 9), (1, 2, 11)])
+def test_every_rung_ends_annealed_and_the_next_stage_climbs_to_the_peak(rungs: tuple[int, ...]) -> None:
+    found = rates(recipe_of("cosine", warmup=0.1, rungs=rungs), 20)
+    for begin, end in pairwise((0, *rungs, EPOCHS)):
+        stage = found[begin * 20 : end * 20]
+        assert stage[-1] < 0.01 * 0.4
+        assert max(stage) == 0.4
+        assert stage[0] <= 0.4 / 2
+
+
+def test_without_rungs_there_is_one_stage() -> None:
+    recipe = recipe_of("cosine", swa=0.25)
+    assert {Stage.of(recipe, epoch) for epoch in range(EPOCHS)} == {Stage(0, EPOCHS, 9)}
+
+
+def test_each_stage_averages_its_own_last_epochs_but_never_its_only_one() -> None:
+    recipe = recipe_of("cosine", swa=0.4, rungs=(1, 6))
+    stages = [Stage.of(recipe, epoch) for epoch in range(EPOCHS)]
+    assert stages == [Stage(0, 1, 1)] + 5 * [Stage(1, 6, 4)] + 6 * [Stage(6, 12, 10)]
+
+
+def test_a_stage_begins_with_no_reductions_and_nothing_stale_but_the_best_of_all_stays() -> None:
+    watch = Watch()
+    for score in (0.5, 0.4, 0.4):
+        watch = watch.after(score, patience=0)
+    assert (watch.stale, watch.reductions) == (2, 2)
+    watch = watch.in_next_stage()
+    assert (watch.best, watch.stale, watch.reductions, watch.waited) == (0.5, 0, 0, 0)
+    for score in (0.1, 0.2, 0.3):  # worse than the last stage, and still better each time
+        watch = watch.after(score, patience=0)
+        assert (watch.best, watch.stale, watch.reductions) == (0.5, 0, 0)
+    assert watch.after(0.2, patience=0).reductions == 1
+    assert watch.after(0.6, patience=0).best == 0.6
+
+
+def test_a_plateau_is_forgotten_at_a_rung() -> None:
+    images, validation = digits(60)
+    recipe = Recipe(epochs=6, batch_size=30, schedule="plateau", warmup=0.0, gamma=0.5, patience=0, lr=1e-9, rungs=(3,))
+    run = train(small(), images, validation, recipe)  # nothing is learnt, so that nothing improves
+    assert [result.lr / 1e-9 for result in run.results] == pytest.approx([1, 1, 0.5, 1, 1, 0.5])
+
+
+def test_an_average_over_epochs_begins_anew_at_a_rung() -> None:
+    images, validation = digits(60)
+    recipe = Recipe(epochs=6, batch_size=30, swa=0.5, rungs=(2,))
+    snapshots = [Checkpoint.from_bytes(file) for file in train(small(), images, validation, recipe).checkpoints]
+    assert [found.facts["counts"]["swa"] for found in snapshots] == [0, 1, 0, 0, 1, 2]
+    weights = [found.network["0.weight"] for found in snapshots]
+    assert torch.allclose(snapshots[5].networks["swa"]["0.weight"], (weights[4] + weights[5]) / 2, atol=1e-6)
+
+
+def test_the_average_over_steps_goes_on_through_a_rung() -> None:
+    images, validation = digits(60)
+    recipe = Recipe(epochs=4, batch_size=30, ema=0.9, rungs=(2,))
+    run = train(small(), images, validation, recipe)
+    counts = [Checkpoint.from_bytes(file).facts["counts"]["ema"] for file in run.checkpoints]
+    assert counts == [2, 4, 6, 8]
