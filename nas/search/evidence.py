@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from nas.search.strategy import Observation
 
 RUNGS: Final = 6
-"""Rungs that are told apart; where there are more, a rung is all epochs up to half of the next one's."""
+"""Rungs that are told apart; where there are more, they are the last epoch, the later half, the quarter before it, …"""
 
 CORNER: Final = 0.05
 """Share of the sum in a scalarised value, beside the objective that is worst off (Knowles 2006, ParEGO)."""
@@ -85,7 +85,8 @@ def _levels(trials: list[int], epochs: list[int]) -> tuple[Indices, list[int]]:
     """The rung of each row, from 0, and the rows that are kept: the last one of a trial at each rung."""
     reached, levels = np.unique(epochs, return_inverse=True)
     if len(reached) > RUNGS:
-        below = np.minimum(np.floor(np.log2(reached[-1] / np.maximum(reached, 1))).astype(np.intp), RUNGS - 1)
+        below = 1 + np.floor(np.log2(reached[-1] / np.maximum(reached, 1))).astype(np.intp)
+        below = np.where(reached == reached[-1], 0, np.minimum(below, RUNGS - 1))
         _, levels = np.unique(-below[levels], return_inverse=True)
     last = {(trial, level): row for row, (trial, level) in enumerate(zip(trials, levels.tolist(), strict=True))}
     kept = list(last.values())

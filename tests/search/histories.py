@@ -29,46 +29,87 @@ def score(candidate: Any) -> float:
     return ops.count(OPTIMUM) / len(ops)
 
 
-def completed(candidates: list[C], scores: list[float] | None = None) -> list[Observation[C]]:
+def cost(candidate: Any) -> float:
+    """Something else to maximise: a number from -1 to 0, always the same one for a candidate."""
+    return -int(hashlib.sha256(repr(candidate).encode()).hexdigest()[:8], 16) / 2**32
+
+
+def completed(candidates: list[C], scores: list[float] | None = None, objectives: int = 1) -> list[Observation[C]]:
     """All of them trained to the end."""
     scores = scores or [score(candidate) for candidate in candidates]
     return [
-        Observation(number, candidate, True, True, 8, accuracy)
+        Observation(number, candidate, True, True, 8, accuracy, others=(cost(candidate),) * (objectives - 1))
         for number, (candidate, accuracy) in enumerate(zip(candidates, scores, strict=True))
     ]
 
 
-def growing(candidates: list[C], rng: random.Random, epochs: int = 8) -> Iterator[list[Observation[C]]]:
+def halved(candidates: list[C], objectives: int = 1) -> list[Observation[C]]:
+    """Half of them wait at the rung of 2 epochs, a third at that of 4, and a sixth is trained to the end."""
+    found = []
+    for number, candidate in enumerate(candidates):
+        reached = 1 + (number % 2) + (number % 6 == 5)
+        rungs = tuple((epoch, score(candidate) * epoch / (epoch + 1)) for epoch in (2, 4, 8)[:reached])
+        found.append(
+            Observation(
+                number=number,
+                candidate=candidate,
+                finished=reached == 3,
+                complete=reached == 3,
+                epoch=rungs[-1][0],
+                score=rungs[-1][1],
+                paused=reached < 3,
+                rungs=rungs,
+                others=(cost(candidate),) * (objectives - 1),
+            )
+        )
+    return found
+
+
+def growing(
+    candidates: list[C], rng: random.Random, epochs: int = 8, rungs: tuple[int, ...] = (2, 4), objectives: int = 1
+) -> Iterator[list[Observation[C]]]:
     """The history of a job with some trials at once, after each thing that happens in it.
 
-    Trials start, get on by an epoch, are lost and start over, are completed, pruned, break a limit, or fail at once or
-    later.
+    Trials start, get on by an epoch, are lost and start over or go back to their last rung, pause at rungs, are
+    promoted, completed, stopped early, break a limit, or fail at once or later. Some wait at a rung for ever.
     """
     history: list[Observation[C]] = []
-    while len(history) < len(candidates) or not all(observation.finished for observation in history):
-        running = [observation.number for observation in history if not observation.finished]
+    while True:
+        running = [one.number for one in history if not one.finished and not one.paused]
+        paused = [one.number for one in history if one.paused]
+        if len(history) == len(candidates) and not running:
+            return
         if len(history) < len(candidates) and (len(running) < 3 or rng.random() < 0.1):
-            history.append(Observation(len(history), candidates[len(history)], False, False, 0, None))
-        else:
+            others = (cost(candidates[len(history)]),) * (objectives - 1)
+            history.append(Observation(len(history), candidates[len(history)], False, False, 0, None, others=others))
+        elif paused and rng.random() < 0.15:
+            number = rng.choice(paused)
+            history[number] = replace(history[number], paused=False)
+        elif running:
             number = rng.choice(running)
-            history[number] = _next(history[number], rng, epochs)
+            history[number] = _next(history[number], rng, epochs, rungs)
         yield list(history)
 
 
-def _next(observation: Observation[C], rng: random.Random, epochs: int) -> Observation[C]:
+def _next(observation: Observation[C], rng: random.Random, epochs: int, rungs: tuple[int, ...]) -> Observation[C]:
     dice = rng.random()
     if observation.epoch == 0 and dice < 0.03:
-        return replace(observation, finished=True, accuracy=None, infeasible=True)
+        return replace(observation, finished=True, score=None, infeasible=True)
     if dice < 0.07:
-        return replace(observation, finished=True, accuracy=None)
+        return replace(observation, finished=True, score=None)
     if dice < 0.14:
-        return replace(observation, epoch=0, accuracy=None)
+        epoch, last = observation.rungs[-1] if observation.rungs else (0, None)
+        return replace(observation, epoch=epoch, score=last)
     if observation.epoch == epochs:
         return replace(observation, finished=True, complete=True)
-    if observation.epoch > 0 and dice < 0.45:
+    if observation.epoch > 0 and dice < 0.25:
         return replace(observation, finished=True)
+    epoch = observation.epoch + 1
     accuracy = round(score(observation.candidate) * rng.uniform(0.5, 1), 3)
-    return replace(observation, epoch=observation.epoch + 1, accuracy=accuracy)
+    if epoch not in rungs:
+        return replace(observation, epoch=epoch, score=accuracy)
+    reached = (*observation.rungs, (epoch, accuracy))
+    return replace(observation, epoch=epoch, score=accuracy, rungs=reached, paused=dice < 0.9)
 
 
 def draw(space: Space[C], count: int, seed: int = 0) -> list[C]:
