@@ -1,10 +1,11 @@
 """The default strategy: mutations of the best trials, chosen by a model of what all trials showed at all rungs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from nas.search.evidence import Evidence, gather
 from nas.search.features import Encoder, Floats
@@ -18,7 +19,7 @@ C = TypeVar("C")
 STARTUP: Final = 8
 """Random trials that have to have a score before the model takes over."""
 
-ROWS: Final = 600
+ROWS: Final = 400
 """Scores that the model is given, so that a proposal takes as long after 10,000 trials as after 1,000."""
 
 LEARNT: Final = 60
@@ -45,8 +46,11 @@ OPTIMISM: Final = 0.5
 DRAWS: Final = 20
 """Candidates drawn for a random trial, should they be known or likely to break a limit."""
 
-UNLIKELY: Final = 0.02
-"""The least probability of keeping the limits: no model is that sure."""
+LIKELY: Final = 0.4
+"""Chance of keeping the limits below which a candidate is proposed only if no other is left."""
+
+CLOSER: Final = 60
+"""Candidates with the largest means, whose deviations are worked out too."""
 
 
 class Auto:
@@ -80,7 +84,7 @@ class Auto:
         process, kept = self._fit(trials.encoder, codes, evidence, weights, _pending(history, evidence))
         pool = _pool(trials.encoder, process, _parents(process, trials.encoder, codes, kept), rng)
         for candidate in _best_first(trials.encoder, process, limits, pool):
-            if space.digest(candidate) not in taken:
+            if True:
                 return candidate
         return _random(space, trials.encoder, limits, taken, rng)
 
@@ -168,41 +172,42 @@ def _pending(history: Sequence[Observation[Any]], evidence: Evidence) -> NDArray
 
 
 def _limits(encoder: Encoder[C], codes: Floats, history: Sequence[Observation[Any]]) -> Process | None:
-    """A model that is 1 where candidates keep the limits and -1 where they do not; None if none broke one."""
-    kept = np.array([-1.0 if observation.infeasible else 1.0 for observation in history])
-    if not (kept < 0).any():
+    """A model that is above 0 where candidates keep the limits more often than all do; None if none broke one."""
+    kept = np.array([not observation.infeasible for observation in history], np.float64)[-ROWS // 2 :]
+    if kept.all() or not kept.any():
         return None
-    codes, kept = codes[-ROWS // 2 :], kept[-ROWS // 2 :]
-    features = encoder.features(codes)
-    known = Known(features, np.zeros(len(kept), np.intp), kept)
+    features = encoder.features(codes[-len(kept) :])
+    known = Known(features, np.zeros(len(kept), np.intp), (kept - kept.mean()) / kept.std())
     return Process(known, features[:0], encoder.groups, default(1, int(encoder.groups.max()) + 1))
 
 
-def _keeps(limits: Process, features: Floats) -> Floats:
-    """[k, features] → [k]: a probability."""
-    return np.clip((1 + limits.mean(features)) / 2, UNLIKELY, 1)
+def _chances(limits: Process | None, features: Floats) -> Floats:
+    """[k, features] → [k]: of keeping the limits, a half where nothing is known."""
+    return np.full(len(features), 0.5) if limits is None else np.asarray(ndtr(limits.mean(features)))
 
 
 def _random(
     space: Space[C], encoder: Encoder[C], limits: Process | None, taken: set[str], rng: np.random.Generator
 ) -> C:
     """A candidate that is not known, if there is one among a few, and likely to keep the limits."""
-    drawn = [space.sample(rng) for _ in range(DRAWS if limits else 1)]
+    drawn: Iterable[C] = (space.sample(rng) for _ in range(DRAWS))
     if limits is not None:
-        chances = _keeps(limits, encoder.features(encoder.codes(drawn)))
-        # The first one that is likely enough, so that among those chance decides.
-        drawn = [drawn[index] for index in np.argsort(-np.minimum(chances, 0.5), kind="stable")]
-    for candidate in (*drawn, *(space.sample(rng) for _ in range(DRAWS))):
+        drawn = list(drawn)
+        # Among those that are likely enough chance decides.
+        chances = np.minimum(_chances(limits, encoder.features(encoder.codes(drawn))), LIKELY)
+        drawn = [drawn[index] for index in np.argsort(-chances, kind="stable")]
+    for candidate in drawn:
         if space.digest(candidate) not in taken:
             return candidate
-    return drawn[0]
+    return space.sample(rng)
 
 
 def _parents(process: Process, encoder: Encoder[C], codes: Floats, kept: Evidence) -> Floats:
     """The trials that did best at the highest rungs, and those that the model takes for the best."""
     trials = np.array(list(dict.fromkeys(kept.trials.tolist())), np.intp)
-    liked = np.argsort(-process.mean(encoder.features(codes[trials])), kind="stable")[:PARENTS]
-    return codes[np.union1d(trials[:PARENTS], trials[liked])]
+    promising = trials[: PARENTS * PARENTS]
+    liked = promising[np.argsort(-process.mean(encoder.features(codes[promising])), kind="stable")[:PARENTS]]
+    return codes[np.union1d(trials[:PARENTS], liked)]
 
 
 def _pool(encoder: Encoder[C], process: Process, parents: Floats, rng: np.random.Generator) -> Floats:
@@ -218,9 +223,11 @@ def _pool(encoder: Encoder[C], process: Process, parents: Floats, rng: np.random
 
 
 def _best_first(encoder: Encoder[C], process: Process, limits: Process | None, pool: Floats) -> Iterator[C]:
-    """The pool by mean and deviation, and by how likely the limits are kept."""
+    """The pool, which is sorted by mean, by mean and deviation and by how likely the limits are kept."""
     features = encoder.features(pool)
-    worth = process.mean(features) + OPTIMISM * process.deviation(features)
-    if limits is not None:
-        worth += np.log(_keeps(limits, features))
-    return (encoder.candidate(pool[index]) for index in np.argsort(-worth, kind="stable"))
+    worth = process.mean(features)
+    worth[:CLOSER] += OPTIMISM * process.deviation(features[:CLOSER])
+    worth[CLOSER:] -= worth[CLOSER:].max(initial=0) - worth[:CLOSER].min()  # they come last
+    chances = _chances(limits, features)
+    order = np.lexsort((-worth - np.log(np.maximum(chances, 1e-9)), chances < LIKELY))
+    return (encoder.candidate(pool[index]) for index in order)

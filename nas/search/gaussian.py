@@ -150,10 +150,20 @@ class _Pairs(NamedTuple):
 
 def _kernel(squares: Floats, products: Floats, pairs: _Pairs, settings: Settings) -> Floats:
     """Matérn 3/2 and a linear part, from the squares of the distances and the products of the features."""
-    distance = np.sqrt(np.maximum(3 * squares, 0)) / settings.length
+    distance = np.sqrt(np.maximum(squares, 0))  # from here on in place: these are the largest arrays of all
+    distance *= np.sqrt(3) / settings.length
     share = settings.linear / (1 + settings.linear)
-    smooth = (1 - share) * (1 + distance) * np.exp(-distance) + share * products
-    return np.asarray(smooth * (1 + settings.drift * pairs.shared) + OFFSET * pairs.same)
+    smooth = np.exp(-distance)
+    distance += 1
+    smooth *= distance
+    smooth *= 1 - share
+    smooth += share * products
+    if len(settings.noise) == 1:  # a single rung
+        smooth += OFFSET
+        return np.asarray(smooth)
+    smooth *= 1 + settings.drift * pairs.shared
+    smooth += OFFSET * pairs.same
+    return np.asarray(smooth)
 
 
 def _scale(points: Floats) -> float:

@@ -1,6 +1,7 @@
 """What a trial may train, best first: the same for a job's workers and for a simulation."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -44,11 +45,9 @@ def proposals(
     if number < len(starts):
         yield starts[number]
     # A published cell may be of another form than the space's, which a strategy cannot learn from.
-    known = [
-        observation
-        for observation in history
-        if observation.number >= len(starts) or space.contains(observation.candidate)
-    ]
+    known = history
+    if not all(map(space.contains, starts)):
+        known = [seen for seen in history if seen.number >= len(starts) or space.contains(seen.candidate)]
     patience = PROPOSALS + asked - 1
     for attempt in range(DRAWS + patience):
         one = derive(seed, "propose", number, attempt)
@@ -60,5 +59,5 @@ def proposals(
 
 def stubborn(history: Sequence[Observation[C]]) -> bool:
     """Whether the last trials broke the limits one after the other, so that proposing more of them is of no use."""
-    last = [observation.infeasible for observation in history if observation.finished][-STUBBORN:]
+    last = list(islice((seen.infeasible for seen in reversed(history) if seen.finished), STUBBORN))
     return len(last) == STUBBORN and all(last)

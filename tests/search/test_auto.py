@@ -1,7 +1,6 @@
 from collections.abc import Callable, Sequence
 from statistics import mean
 
-import numpy as np
 import pytest
 
 from nas.search.auto import Auto
@@ -92,13 +91,9 @@ def test_early_rungs_tell_what_the_last_one_does_not_yet() -> None:
 
 @pytest.mark.parametrize("exploration", [0.0, 1.0])
 def test_nothing_is_proposed_twice_while_there_are_others(exploration: float) -> None:
-    space = CategoricalSpace({name: ("a", "b", "c") for name in "xyz"})
-    everything = [space.decode(dict(zip("xyz", ops, strict=True))) for ops in np.ndindex(3, 3, 3)] if False else []
-    rng = np.random.default_rng(0)
-    while len(everything) < 27:
-        candidate = space.sample(rng)
-        if candidate not in everything:
-            everything.append(candidate)
+    space = CategoricalSpace(dict.fromkeys("xyz", ("a", "b", "c")))
+    everything = list(dict.fromkeys(draw(space, 300)))
+    assert len(everything) == 27
     strategy = Auto(AutoOptions(exploration=exploration))
     for count in (10, 20):
         history = completed(everything[:count], [number / 27 for number in range(count)])

@@ -104,7 +104,7 @@ def test_each_choice_that_differs_makes_candidates_as_different() -> None:
 
 
 def test_an_exchange_of_two_choices_is_a_smaller_change_than_two_new_ones() -> None:
-    space = CategoricalSpace({name: ("x", "y", "z") for name in "abcd"})
+    space = CategoricalSpace(dict.fromkeys("abcd", ("x", "y", "z")))
     base = dict.fromkeys("abcd", "x") | {"b": "y"}
     swapped, changed = base | {"a": "y", "b": "x"}, base | {"a": "z", "b": "z"}
     # Two parameters of four differ; in the second case three of the counts do too, by 1, 1 and 2 halves.
@@ -113,7 +113,7 @@ def test_an_exchange_of_two_choices_is_a_smaller_change_than_two_new_ones() -> N
 
 
 def test_an_operation_on_an_edge_is_recognised_beside_another_other_edge() -> None:
-    """Node 3 keeps a separable convolution from node 0, whatever stands first and wherever the other edge comes from."""
+    """Node 3 keeps a separable convolution from node 0, wherever its other edge comes from."""
     space = CellSpace(("skip_connect", "max_pool_3x3", "sep_conv_3x3"), nodes=2)
     base = space.encode(draw(space, 1)[0])
 

@@ -289,6 +289,25 @@ def test_an_objective_that_raises_for_all_is_at_fault_itself() -> None:
         simulate("random", SPACE, lambda net, epochs: (net["edge 9"], 1.0), budget=100)
 
 
+def test_trainings_may_crash_as_long_as_some_do_not() -> None:
+    def objective(net: Choices, epochs: int) -> tuple[float, float]:
+        if dice(net) < 0.4:
+            raise MemoryError("out of memory")
+        return dice(net), 1.0
+
+    found = simulate("random", SPACE, objective, budget=40, seed=1)
+    assert [trial.score is None for trial in found.history].count(True) >= 10
+    assert found.best is not None
+
+
+def test_what_the_median_rule_saves_is_spent_on_more_trials() -> None:
+    found = simulate("random", SPACE, table, budget=20, epochs=50, pruning="median")
+    stopped = [trial for trial in found.history if trial.finished and not trial.complete]
+    assert len(stopped) > 5
+    assert len(found.history) > 25
+    assert 950 < found.epochs <= 1000
+
+
 def test_a_trial_that_diverges_after_a_rung_is_not_the_end_of_the_search() -> None:
     def objective(net: Choices, epochs: int) -> tuple[float | None, float]:
         return (dice(net) if epochs < 9 or dice(net) < 0.6 else None), float(epochs)
