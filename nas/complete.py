@@ -77,10 +77,11 @@ def _strategic(body: dict[str, Any], images: int) -> dict[str, Any]:
     options = entry.options.model_validate(body.get("options") or {}).model_dump(mode="json")
     if entry.prepares == "supernet":
         if options["epochs"] is None:
-            options["epochs"] = default_epochs(name, images)
+            options["epochs"] = default_epochs(name, images, second_order=options.get("order") == "second")
         budget.setdefault("trials", options["candidates"])
         # The order of a single network says nothing about whether the supernet's order means anything.
         final.setdefault("finalists", min(FINALISTS, budget["trials"]))
+        body = {"pruning": "none"} | body  # they are few, and they are to be compared
     elif budget.get("seconds") is not None or budget.get("total_epochs") is not None:
         budget.setdefault("trials", MAX_TRIALS)
     return body | {"strategy": name, "options": options, "budget": budget, "final": final}

@@ -7,7 +7,7 @@ from jaxtyping import install_import_hook
 import tests.shapes  # noqa: F401 - the hook below finds it by name
 
 # Before anything imports these modules: from then on a tensor of another shape than annotated is an error.
-install_import_hook(("nas.model", "nas.data", "nas.train"), "tests.shapes.checked")
+install_import_hook(("nas.model", "nas.data", "nas.oneshot", "nas.train"), "tests.shapes.checked")
 
 settings.register_profile("nas", deadline=None, derandomize=True, database=None)
 settings.load_profile("nas")

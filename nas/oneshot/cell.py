@@ -191,7 +191,7 @@ class _WeightedSum(torch.autograd.Function):
     def forward(ctx: Any, weights: Float[Tensor, " terms"], *terms: Float[Tensor, "n c h w"]) -> Tensor:
         ctx.save_for_backward(weights, *terms)
         first, *others = weights.tolist()
-        mixed = terms[0] * first
+        mixed: Tensor = terms[0] * first
         for weight, term in zip(others, terms[1:], strict=True):
             mixed.add_(term, alpha=weight)
         return mixed

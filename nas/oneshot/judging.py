@@ -54,7 +54,7 @@ class Judge:
     supernet: Supernet
     objective: Objective
     normalise: Normalise
-    seen: tuple[UInt8[Tensor, "n c h w"], ...]
+    seen: tuple[UInt8[Tensor, "_ c h w"], ...]
     validation: Batchable
 
     def refit(self, mixing: Mixing, batches: int | None = None) -> None:

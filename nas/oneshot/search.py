@@ -101,9 +101,9 @@ def search(
     hurried = False
     while training.epoch < recipe.epochs and not hurried and _why_ended(training) is None:
         result = _epoch(training, judge, should_stop)
-        hurried = not on_epoch(result, training.checkpoint) and training.epoch < recipe.epochs
+        hurried = not on_epoch(result, training.checkpoint)
     reason = _why_ended(training)
-    if hurried and reason is None:
+    if hurried and reason is None and training.epoch < recipe.epochs:
         reason = f"it was ended after epoch {training.epoch} of {recipe.epochs}"
     small = replace(judge, validation=_part(judge.validation, seed))
     return Found(choose(training, small, should_stop, hurried=hurried, allows=allows), reason)

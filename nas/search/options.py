@@ -52,7 +52,7 @@ class AutoOptions(Strict):
     """Of model-guided mutation."""
 
     warm_start: int = Field(500, ge=0, le=10_000, description="random candidates that training-free scores choose from")
-    exploration: float = Field(0.15, ge=0, le=1, description="share of trials that are random")
+    exploration: float = Field(0.1, ge=0, le=1, description="share of trials that are random")
 
 
 class SupernetOptions(Strict):
@@ -70,7 +70,9 @@ class SupernetOptions(Strict):
 class DartsOptions(SupernetOptions):
     """Of differentiable search, and GDAS."""
 
-    arch_lr: float = Field(3e-4, gt=0, le=1, description="learning rate of the architecture's parameters (Adam)")
+    arch_lr: float | None = Field(
+        None, gt=0, le=1, description="learning rate of the architecture's parameters (Adam); null: what suits the steps"
+    )
     discretise: Literal["alpha", "perturbation"] = Field(
         "perturbation", description="alpha: the largest; perturbation: the operation whose absence costs most"
     )
