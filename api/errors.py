@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final, get_args
 
@@ -109,11 +110,17 @@ def _fields(place: list[Any]) -> list[str]:
     for part in place:
         if part in FORMS:
             return list(FORMS[part])
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        for inner in (annotation, *get_args(annotation)):  # a model, or a model or null
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                model = inner
+        if part in model.model_fields:
+            model = next(_models(model.model_fields[part].annotation), model)
     return list(model.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation: a model, a model or null, a list of models."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 def _named(field: str, value: object, mend: str) -> dict[str, Any]:

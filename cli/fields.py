@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn
 
 from nas.errors import InvalidInput
 
-LISTS: Final = ("space.ops", "space.layer_kinds", "space.kernels", "recipe.milestones")
+LISTS: Final = ("space.ops", "space.layer_kinds", "space.kernels", "recipe.milestones", "objectives")
 """Fields whose value is a list: there `a,b` are its elements, and not what to choose from."""
 
 _FORM = "it has to be FIELD=VALUE, such as recipe.lr=0.05, recipe.lr=0.01..0.3:log or recipe.optimizer=adamw,sgd"

@@ -3,17 +3,16 @@
 import os
 import signal
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cli.datasets import datasets_app
+from cli.jobs import jobs_app
 from nas import plugins
-from nas.client import DEFAULT_URL, Client, NoService
+from nas.client import Client, NoService
 from nas.errors import NasError
 from nas.settings import Settings
 
@@ -29,13 +28,11 @@ app = typer.Typer(
     "NAS_DATA (files of built-in data sets), NAS_MAX_UPLOAD_BYTES, NAS_PLUGINS (modules with operations and losses of "
     "your own), NAS_LEASE_SECONDS (30), NAS_LOG (DEBUG, INFO, WARNING, ERROR).",
 )
-jobs_app = typer.Typer(help="List, show, watch, cancel and download the jobs of a running service.")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(datasets_app, name="datasets", context_settings={"obj": os.environ})
 out = Console(soft_wrap=False)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-Url = Annotated[str, typer.Option(envvar="NAS_URL", help="the running service")]
 
 
 def run() -> None:
@@ -102,10 +99,16 @@ def search(
     out_dir: Annotated[Path | None, typer.Option("--out", help="folder for the model; default: nas-JOB")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=1024, help="workers of a service of its own")] = None,
     name: Annotated[str | None, typer.Option(help="for you to recognise the job by")] = None,
-    strategy: Annotated[str | None, typer.Option(help="random or tpe")] = None,
+    strategy: Annotated[str | None, typer.Option(help="how candidates are chosen; `nas strategies` lists them")] = None,
+    pruning: Annotated[str | None, typer.Option(help="halving, hyperband, median or none")] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option(help="accuracy, params, macs, latency_ms or memory_mb; repeat it")
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="architectures to try")] = None,
     epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is not stopped early")] = None,
-    seconds: Annotated[float | None, typer.Option(help="wall clock of the search, retraining not counted")] = None,
+    total_epochs: Annotated[int | None, typer.Option(help="epochs of all trials of the search together")] = None,
+    seconds: Annotated[float | None, typer.Option(help="wall clock of the whole job, retraining included")] = None,
+    target: Annotated[float | None, typer.Option(help="validation score at which the search may end")] = None,
     parallel: Annotated[int | None, typer.Option(help="trials at once")] = None,
     ops: Annotated[list[str] | None, typer.Option("--op", help="an operation to search over; repeat it")] = None,
     nodes: Annotated[int | None, typer.Option(help="nodes a cell")] = None,
@@ -125,7 +128,8 @@ def search(
             "--set",
             metavar="FIELD=VALUE",
             help="any field of a job; repeat it. A value, or what to search over: `recipe.lr=0.05`, "
-            "`recipe.optimizer=adamw,nesterov`, `space.channels=8..32`, `limits.max_params=100000`",
+            "`recipe.optimizer=adamw,nesterov`, `space.channels=8..32`, `limits.max_params=100000`, "
+            "`options.population=50`, `pruning.eta=4`",
         ),
     ] = None,
 ) -> None:
@@ -134,6 +138,8 @@ def search(
     Example: `nas search digits --trials 24 --out my-model`
 
     Example: `nas search photos --set recipe.lr=0.01..0.3:log --set limits.max_latency_ms=5`
+
+    Example: `nas search photos --objective accuracy --objective latency_ms --seconds 3600`
     """
     from cli.fields import put
     from cli.watch import summarise, take_home, watch
@@ -143,12 +149,23 @@ def search(
             "dataset": dataset,
             "name": name,
             "strategy": strategy,
+            "pruning": pruning,
+            "objectives": objective or None,
             "seed": seed,
             "start": start or None,
             "transfer": {"job": transfer} if transfer else None,
             "tensorboard": tensorboard or None,
             "space": _without_none({"ops": ops or None, "nodes": nodes, "channels": channels, "cells": cells}),
-            "budget": _without_none({"trials": trials, "epochs": epochs, "seconds": seconds, "parallel": parallel}),
+            "budget": _without_none(
+                {
+                    "trials": trials,
+                    "epochs": epochs,
+                    "total_epochs": total_epochs,
+                    "seconds": seconds,
+                    "target": target,
+                    "parallel": parallel,
+                }
+            ),
             "final": _without_none(
                 {"finalists": finalists, "controls": controls, "epochs": final_epochs, "seeds": seeds}
             ),
@@ -188,78 +205,30 @@ def search(
         go(own_url, own=True)
 
 
-@jobs_app.callback(invoke_without_command=True)
-def list_jobs(context: typer.Context, url: Url = DEFAULT_URL) -> None:
-    """List the jobs of a running service, newest first."""
-    if context.invoked_subcommand is not None:
-        return
-    table = Table()
-    table.add_column("job", no_wrap=True)  # the one that people copy
-    for heading in ("name", "state", "dataset", "strategy", "best on validation", "created"):
-        table.add_column(heading)
-    with Client(url) as client:
-        for job in client.jobs():
-            best = job["best_accuracy"]
-            created = datetime.fromisoformat(job["created_at"]).astimezone()
-            table.add_row(
-                job["id"],
-                job["name"] or "",
-                job["state"],
-                job["dataset"],
-                job["strategy"],
-                "" if best is None else f"{best * 100:.2f} %",
-                f"{created:%Y-%m-%d %H:%M}",
-            )
-    out.print(table)
-
-
-@jobs_app.command()
-def show(job: str, url: Url = DEFAULT_URL) -> None:
-    """Print a job's dashboard as JSON."""
-    with Client(url) as client:
-        out.print_json(data=client.dashboard(job))
-
-
-@jobs_app.command("watch")
-def watch_job(job: str, url: Url = DEFAULT_URL) -> None:
-    """Show a job's progress until it ends."""
-    from cli.watch import watch
-
-    with Client(url) as client:
-        shown = watch(client, job, out)
-    out.print(f"{shown['job']['state']}: {shown['job']['reason'] or shown['verdict']['text']}", highlight=False)
-    raise typer.Exit(0 if shown["job"]["state"] == "succeeded" else 1)
-
-
-@jobs_app.command()
-def cancel(job: str, url: Url = DEFAULT_URL) -> None:
-    """Cancel a job and what is left of it."""
-    with Client(url) as client:
-        out.print(f"job {job} is {client.cancel(job)}", highlight=False)
-
-
-@jobs_app.command()
-def download(
-    job: str, out_dir: Annotated[Path | None, typer.Option("--out", help="folder")] = None, url: Url = DEFAULT_URL
+@app.command()
+def strategies(
+    name: Annotated[str | None, typer.Argument(help="show the options of this one")] = None,
+    url: Annotated[
+        str | None, typer.Option(envvar="NAS_URL", help="a running service; default: what is installed here")
+    ] = None,
 ) -> None:
-    """Download a job's model and unpack it."""
-    from cli.watch import summarise, take_home
+    """List how candidates can be chosen, or the options of one way.
 
-    with Client(url) as client:
-        package = take_home(client, job, out_dir or Path(f"nas-{job}"))
-        summarise(client.dashboard(job), package, out)
+    Example: `nas strategies evolution`, then `nas search digits --strategy evolution --set options.population=50`
+    """
+    from cli.strategies import list_strategies, show_options
 
+    if url is None:
+        from api.routes import catalog  # FastAPI: a second of imports
 
-@jobs_app.command()
-def logs(
-    job: str, out_dir: Annotated[Path | None, typer.Option("--out", help="folder")] = None, url: Url = DEFAULT_URL
-) -> None:
-    """Download the TensorBoard logs of a job that was started with --tensorboard, and unpack them."""
-    from cli.watch import unpack_logs
-
-    with Client(url) as client:
-        folder = unpack_logs(client, job, out_dir or Path(f"nas-{job}-logs"))
-    out.print(f"tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
+        found = catalog.list_strategies().model_dump()["items"]
+    else:
+        with Client(url) as client:
+            found = client.strategies()
+    if name is None:
+        list_strategies(found, out)
+    else:
+        show_options(found, name, out)
 
 
 @app.command()

@@ -3,6 +3,8 @@
 import json
 import time
 import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from nas.client import Client
 from nas.errors import InvalidInput
+from nas.spec import MAX_TRIALS
 
 POLL_S = 0.5
 LINE_S = 5.0
@@ -22,6 +25,8 @@ STARTING_S = 15.0
 """Workers that are being started are not called missing for so long."""
 
 PHASES = {
+    "screening": "scoring candidates without training",
+    "supernet": "training the supernet",
     "search": "searching",
     "finalist": "retraining the winner",
     "control": "retraining random controls",
@@ -33,6 +38,41 @@ PHASES = {
 
 def watch(client: Client, job_id: str, console: Console) -> dict[str, Any]:
     """Shows the job until it ends; returns its last dashboard."""
+    began = time.monotonic()
+
+    def look() -> "_Look":
+        shown = client.dashboard(job_id)
+        description, figures = _line(shown, patient=time.monotonic() - began < STARTING_S)
+        return _Look(shown, shown["progress"]["fraction"], description, figures, shown["job"]["phase"] == "done")
+
+    return _follow(look, console)
+
+
+def watch_trial(client: Client, job_id: str, number: int, console: Console) -> dict[str, Any]:
+    """Shows a retraining until it ends; returns the trial as it is then."""
+
+    def look() -> "_Look":
+        trial = client.trial(job_id, number)
+        waiting = client.dashboard(job_id)["waiting"] if trial["state"] == "queued" else None
+        done = trial["state"] not in ("queued", "running")
+        return _Look(trial, trial["epoch"] / max(1, trial["epochs"]), *_line_of(trial, waiting), done)
+
+    return _follow(look, console)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a terminal shows at one moment."""
+
+    shown: dict[str, Any]
+    fraction: float
+    description: str
+    figures: str
+    done: bool
+
+
+def _follow(look: Callable[[], _Look], console: Console) -> dict[str, Any]:
+    """Looks again and again, with a bar on a terminal and lines elsewhere; returns what was shown at the end."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -41,45 +81,76 @@ def watch(client: Client, job_id: str, console: Console) -> dict[str, Any]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("waiting", total=1.0, figures="")
-        last, printed, began = "", 0.0, time.monotonic()
+        last, printed = "", 0.0
         while True:
-            shown = client.dashboard(job_id)
-            description, figures = _line(shown, patient=time.monotonic() - began < STARTING_S)
-            bar.update(task, completed=shown["progress"]["fraction"], description=description, figures=figures)
-            done = shown["job"]["phase"] == "done"
-            if not console.is_terminal and (done or time.monotonic() - printed >= LINE_S) and figures != last:
-                console.print(
-                    f"{shown['progress']['fraction']:4.0%} {description}: {figures}", highlight=False, soft_wrap=True
-                )
-                last, printed = figures, time.monotonic()
-            if done:
-                return shown
+            seen = look()
+            bar.update(task, completed=seen.fraction, description=seen.description, figures=seen.figures)
+            due = seen.done or time.monotonic() - printed >= LINE_S
+            if not console.is_terminal and due and seen.figures != last:
+                line = f"{seen.fraction:4.0%} {seen.description}: {seen.figures}"
+                console.print(line, highlight=False, soft_wrap=True)
+                last, printed = seen.figures, time.monotonic()
+            if seen.done:
+                return seen.shown
             time.sleep(POLL_S)
 
 
 def _line(shown: dict[str, Any], *, patient: bool) -> tuple[str, str]:
-    progress, best = shown["progress"], shown["best"]
-    figures = [f"trials {progress['trials_finished']}/{progress['trials_planned']}"]
-    phase = shown["phases"].get(shown["job"]["phase"])
-    if phase and shown["job"]["phase"] not in ("search", "report"):
-        figures.append(f"retrained {phase['finished']}/{phase['planned']}")
-    if best:
+    progress, best, phase = shown["progress"], shown["best"], shown["job"]["phase"]
+    figures = _figures(shown)
+    if best and best["accuracy"] is not None:
         figures.append(f"best {_percent(best['accuracy'])} on validation")
+    if shown["pareto"]:
+        figures.append(f"{len(shown['pareto'])} in the Pareto set")
     figures.append(f"{_clock(progress['elapsed_s'])} gone")
     if progress["eta_s"] is not None:
         figures.append(f"about {_clock(progress['eta_s'])} left")
     if shown["waiting"] and not patient:
         figures.append(f"waiting: {shown['waiting']}")
-    return PHASES[shown["job"]["phase"]], ", ".join(figures)
+    return PHASES[phase], ", ".join(figures)
+
+
+def _figures(shown: dict[str, Any]) -> list[str]:
+    """How far the phase is."""
+    progress, name, supernet = shown["progress"], shown["job"]["phase"], shown["supernet"]
+    phase = shown["phases"].get(name, {})
+    if name == "screening":
+        return [f"batches {phase['finished']}/{phase['planned']}"]
+    if name == "supernet" and supernet:
+        said = [f"epoch {supernet['epoch']}/{supernet['epochs']}"]
+        newest = supernet["curve"][-1] if supernet["curve"] else {}
+        if newest.get("alpha_entropy") is not None:
+            said.append(f"entropy {newest['alpha_entropy']:.2f}")
+        if newest.get("skip_share") is not None:
+            said.append(f"skip connections {newest['skip_share']:.0%}")
+        return said
+    unlimited = progress["trials_planned"] >= MAX_TRIALS
+    figures = [f"trials {progress['trials_finished']}{'' if unlimited else '/' + str(progress['trials_planned'])}"]
+    if name == "search" and shown["counts"]["paused"]:
+        figures.append(f"{shown['counts']['paused']} paused at rungs")
+    if name in ("finalist", "control", "reference"):
+        figures.append(f"retrained {phase['finished']}/{phase['planned']}")
+    return figures
+
+
+def _line_of(trial: dict[str, Any], waiting: str | None) -> tuple[str, str]:
+    """Of a retraining."""
+    figures = [f"epoch {trial['epoch']}/{trial['epochs']}"]
+    if trial["accuracy"] is not None:
+        figures.append(f"{_percent(trial['accuracy'])} on validation")
+    if waiting:
+        figures.append(f"waiting: {waiting}")
+    trained = trial["epoch"] >= trial["epochs"] and trial["state"] == "running"
+    return PHASES["report"] if trained else f"retraining ({trial['state']})", ", ".join(figures)
 
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds))).removeprefix("0:")
 
 
-def take_home(client: Client, job_id: str, folder: Path) -> Path:
-    """Downloads the package into a folder and unpacks it there; returns the zip's path."""
-    path = client.download(job_id, folder / "model.zip")
+def take_home(client: Client, job_id: str, folder: Path, trial: int | None = None) -> Path:
+    """Downloads the package of a job, or of one of its trials, into a folder and unpacks it there; the zip's path."""
+    path = client.download(job_id, folder / "model.zip", trial)
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if Path(name).name != name:
@@ -99,21 +170,12 @@ def unpack_logs(client: Client, job_id: str, folder: Path) -> Path:
 
 def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_as: Path | None = None) -> None:
     """Prints what a finished job found; `shown_as` is a path to print for the package."""
-    named = shown_as or package
-    with zipfile.ZipFile(package) as archive:
-        metrics, shape = (json.loads(archive.read(name)) for name in ("metrics.json", "genotype.json"))
-    verdict = shown["verdict"]
+    metrics, shape = _contents(package)
+    verdict, progress, phases = shown["verdict"], shown["progress"], shown["phases"]
     winner = verdict["winner"]
-    chosen = shape.get("candidate", {}).get("recipe", {})
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for row in (
-        ("architecture", _architecture(shape)),
-        (
-            "network",
-            (f"{shape['cells']} cells, {shape['channels']} channels, " if "cells" in shape else "")
-            + f"{metrics['params']:,} parameters, {metrics['macs']:,} multiply-accumulates an image",
-        ),
-        ("recipe", ", ".join(f"{name} {value}" for name, value in chosen.items()) if chosen else ""),
+    retrained = sum(phases[name]["finished"] for name in ("finalist", "control", "reference"))
+    rows = [
+        *_network(metrics, shape),
         (
             f"test {verdict.get('score', 'accuracy')}",
             f"{_percent(winner['mean'])}, 95 % interval {_percent(winner['low'])} to {_percent(winner['high'])}, "
@@ -127,14 +189,51 @@ def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_a
         ("verdict", verdict["text"]),
         (
             "took",
-            f"{_clock(shown['progress']['elapsed_s'])} for {shown['progress']['trials_finished']} trials, "
-            f"{sum(shown['counts'].values()) - shown['progress']['trials_finished'] - 1} retrainings and the report",
+            f"{_clock(progress['elapsed_s'])} for {progress['trials_finished']} trials, "
+            f"{retrained} retrainings and the report",
         ),
-        ("files", f"{named} and, unpacked beside it, {', '.join(sorted(_names(package)))}"),
-        ("try it", f"nas predict {named} IMAGE.png"),
-    ):
-        if row[1]:
-            table.add_row(f"[bold]{row[0]}[/bold]", row[1])
+    ]
+    _print(rows, package, shown_as or package, console)
+
+
+def summarise_alone(package: Path, console: Console) -> None:
+    """Prints what a package says that holds one trial's network; of a job's winner also its verdict."""
+    metrics, shape = _contents(package)
+    says = metrics["verdict"] or metrics["retraining"]
+    rows = [
+        *_network(metrics, shape),
+        ("these weights", f"{_percent(metrics['accuracy'])} on test, scored again in a fresh process"),
+        ("verdict" if metrics["verdict"] else "no verdict", says["text"]),
+    ]
+    _print(rows, package, package, console)
+
+
+def _contents(package: Path) -> list[Any]:
+    """metrics.json and genotype.json."""
+    with zipfile.ZipFile(package) as archive:
+        return [json.loads(archive.read(name)) for name in ("metrics.json", "genotype.json")]
+
+
+def _network(metrics: dict[str, Any], shape: dict[str, Any]) -> list[tuple[str, str]]:
+    chosen = shape.get("candidate", {}).get("recipe", {})
+    return [
+        ("architecture", _architecture(shape)),
+        (
+            "network",
+            (f"{shape['cells']} cells, {shape['channels']} channels, " if "cells" in shape else "")
+            + f"{metrics['params']:,} parameters, {metrics['macs']:,} multiply-accumulates an image",
+        ),
+        ("recipe", ", ".join(f"{name} {value}" for name, value in chosen.items()) if chosen else ""),
+    ]
+
+
+def _print(rows: Iterable[tuple[str, str]], package: Path, named: Path, console: Console) -> None:
+    """The rows that say something, then what the package holds, by the name that is to be printed."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    files = f"{named} and, unpacked beside it, {', '.join(sorted(_names(package)))}"
+    for heading, text in (*rows, ("files", files), ("try it", f"nas predict {named} IMAGE.png")):
+        if text:
+            table.add_row(f"[bold]{heading}[/bold]", text)
     console.print(table, highlight=False)
 
 

@@ -207,10 +207,14 @@ def _genotype(value: Any) -> Any:
 Start = Annotated[dict[str, Any], BeforeValidator(_genotype, json_schema_input_type=str | dict[str, Any])]
 
 
-def _at(field: str, details: Any) -> InitErrorDetails:
+def _at(field: str, options: type[Strict], details: Any) -> InitErrorDetails:
     """An error of a nested model, as one of the field that holds it."""
-    kind = PydanticCustomError(details["type"], "{message}", {"message": details["msg"]})
-    return InitErrorDetails(type=kind, loc=(field, *details["loc"]), input=details["input"])
+    kind, message = details["type"], details["msg"]
+    if kind == "extra_forbidden":  # which fields there are depends on the strategy
+        allowed = ", ".join(options.model_fields) or "none: the strategy has no options"
+        kind, message = "no_such_option", f"there is no such field; allowed: {allowed}"
+    error = PydanticCustomError(kind, "{message}", {"message": message})
+    return InitErrorDetails(type=error, loc=(field, *details["loc"]), input=details["input"])
 
 
 def _distinct(objectives: tuple[ObjectiveForm, ...]) -> tuple[ObjectiveForm, ...]:
@@ -265,8 +269,9 @@ class JobSpec(Strict):
         try:
             self.strategy_options()
         except ValidationError as error:
+            options = STRATEGIES[self.strategy].options
             raise ValidationError.from_exception_data(
-                type(self).__name__, [_at("options", details) for details in error.errors(include_url=False)]
+                type(self).__name__, [_at("options", options, details) for details in error.errors(include_url=False)]
             ) from error
         return self
 

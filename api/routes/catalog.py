@@ -2,20 +2,32 @@
 
 from fastapi import APIRouter
 
-from api.schemas import Items, Named, Published
+from api.schemas import Items, Named, Published, StrategyInfo
 from nas.search.catalog import STRATEGIES
 from nas.space import known, to_text
 from nas.space.known import SOURCES
 from nas.space.operations import known_operations
+from nas.spec import JobSpec
 
 router = APIRouter(prefix="/v1", tags=["catalog"])
 
 
 @router.get("/strategies")
-def list_strategies() -> Items[Named]:
-    """How candidates can be chosen."""
-    return Items[Named](
-        items=[Named(name=name, summary=entry.summary, source=entry.source) for name, entry in STRATEGIES.items()]
+def list_strategies() -> Items[StrategyInfo]:
+    """How candidates can be chosen, each way with the JSON schema of its options."""
+    default = JobSpec.model_fields["strategy"].default
+    return Items[StrategyInfo](
+        items=[
+            StrategyInfo(
+                name=name,
+                summary=entry.summary,
+                source=entry.source,
+                default=name == default,
+                prepares=entry.prepares or "nothing",
+                options=entry.options.model_json_schema(),
+            )
+            for name, entry in STRATEGIES.items()
+        ]
     )
 
 

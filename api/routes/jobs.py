@@ -8,97 +8,32 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response
-from fastapi import Path as PathParameter
+from fastapi import APIRouter, Body, Response
 from fastapi.responses import FileResponse
 from sqlalchemy.exc import IntegrityError
 from starlette.background import BackgroundTask
 
+from api.dashboard_schemas import DashboardView
 from api.deps import IfNoneMatch, Parts, Service, tagged
-from api.errors import Problem
-from api.schemas import (
-    Best,
-    Created,
-    DashboardView,
-    JobDetail,
-    JobPage,
-    JobSummary,
-    TrialDetail,
-    TrialPage,
-    TrialSummary,
-    darts_text,
-    links,
-)
+from api.examples import EXAMPLES
+from api.parameters import PROBLEM, Cursor, JobId, Limit
+from api.routes import trials
+from api.schemas import Best, Created, JobDetail, JobPage, JobSummary, links
+from api.trial_schemas import darts_text
 from nas.complete import complete
 from nas.errors import InvalidInput, NotFound, NotReady
 from nas.spec import JobSpec, TransferSpec
 from nas.store import dashboard, datasets, files, jobs, listing
-from nas.store.states import ACTIVE_JOB, Phase, TrialState
+from nas.store.states import ACTIVE_JOB
 
-_PROBLEM: dict[str, Any] = {"model": Problem}
 router = APIRouter(
     prefix="/v1/jobs",
     tags=["jobs"],
-    responses={404: _PROBLEM, 422: _PROBLEM},
+    responses={404: PROBLEM, 422: PROBLEM},
 )
 
-_PLAIN = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL takes no NUL, not even to compare with
-JobId = Annotated[str, PathParameter(max_length=64, pattern=_PLAIN, description="id of a job")]
-Number = Annotated[int, PathParameter(ge=0, le=2**31 - 1, description="number of a trial")]
-Limit = Annotated[int, Query(ge=1, le=500, description="how many at the most")]
-Cursor = Annotated[str | None, Query(max_length=500, pattern=_PLAIN, description="next_cursor of the page before")]
 
-EXAMPLES: dict[str, Any] = {
-    "shortest": {"summary": "Everything by default", "value": {"dataset": "digits"}},
-    "open": {
-        "summary": "Open to search, within limits, from a published network",
-        "value": {
-            "dataset": "digits",
-            "space": {
-                "ops": ["skip_connect", "max_pool_3x3", "sep_conv_3x3", "conv_3x3"],
-                "channels": {"low": 4, "high": 16},
-                "activation": {"choices": ["relu", "silu"]},
-            },
-            "recipe": {
-                "optimizer": {"choices": ["nesterov", "adamw"]},
-                "lr": {"low": 0.001, "high": 0.2, "log": True},
-                "cutout": 0.25,
-            },
-            "limits": {"max_params": 100_000, "max_latency_ms": 50},
-            "start": ["DARTS_V2"],
-        },
-    },
-    "layers": {
-        "summary": "The whole network, layer by layer",
-        "value": {"dataset": "digits", "space": {"kind": "layers", "most": 6, "widest": 64, "norm": "group"}},
-    },
-    "all": {
-        "summary": "Every part of a job",
-        "value": {
-            "name": "small digits",
-            "dataset": "digits",
-            "space": {"ops": ["skip_connect", "max_pool_3x3", "sep_conv_3x3"], "nodes": 4, "channels": 8, "cells": 4},
-            "recipe": {"optimizer": "nesterov", "lr": 0.1, "schedule": "cosine", "mixup": 0.2},
-            "limits": {
-                "max_params": 100_000,
-                "max_macs": 10_000_000,
-                "max_latency_ms": 50,
-                "max_memory_mb": 100,
-                "batch_size": 1,
-            },
-            "start": [],
-            "strategy": "tpe",
-            "engine": "optuna",
-            "budget": {"trials": 24, "epochs": 8, "seconds": 3600, "parallel": 4},
-            "final": {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3},
-            "tensorboard": False,
-            "seed": 0,
-        },
-    },
-}
-
-
-@router.post("", status_code=201, responses={409: _PROBLEM})
+@router.post("", status_code=201, responses={409: PROBLEM})
 def create(service: Service, response: Response, spec: Annotated[JobSpec, Body(openapi_examples=EXAMPLES)]) -> Created:
     """Asks for a search. Workers begin as soon as one is free; poll the dashboard."""
     dataset = datasets.ensure(service.store, service.artifacts, spec.dataset, service.settings.data)
@@ -139,7 +74,7 @@ def show(service: Service, job_id: JobId) -> JobDetail:
         return JobDetail.of(jobs.get(session, job_id))
 
 
-@router.post("/{job_id}/cancel", responses={409: _PROBLEM})
+@router.post("/{job_id}/cancel", responses={409: PROBLEM})
 def cancel(service: Service, job_id: JobId) -> JobDetail:
     """Cancels a job; its running trials stop within an epoch or ten seconds. A second time changes nothing."""
     with service.store.write() as session:
@@ -160,33 +95,7 @@ def show_dashboard(service: Service, job_id: JobId, if_none_match: IfNoneMatch =
     return tagged(body.encode(), "application/json", if_none_match, of=timeless.encode())
 
 
-@router.get("/{job_id}/trials")
-def list_trials(
-    service: Service,
-    job_id: JobId,
-    state: Annotated[list[TrialState] | None, Query(description="only these states")] = None,
-    phase: Annotated[list[Phase] | None, Query(description="only these phases")] = None,
-    sort: Annotated[str, Query(description=f"one of {', '.join(listing.ALLOWED_SORTS)}")] = "number",
-    limit: Limit = 100,
-    cursor: Cursor = None,
-) -> TrialPage:
-    """The trials of a job, retrainings included: `phase` tells them apart."""
-    with service.store.read() as session:
-        page = listing.page(
-            session, job_id, states=state or (), phases=phase or (), sort=sort, limit=limit, cursor=cursor
-        )
-    return TrialPage(items=[TrialSummary.of(trial) for trial in page.trials], next_cursor=page.next_cursor)
-
-
-@router.get("/{job_id}/trials/{number}")
-def show_trial(service: Service, job_id: JobId, number: Number) -> TrialDetail:
-    """A trial with its learning curve."""
-    with service.store.read() as session:
-        trial, epochs = listing.trial(session, job_id, number)
-    return TrialDetail.of_rows(trial, list(epochs))
-
-
-@router.get("/{job_id}/best", responses={409: _PROBLEM})
+@router.get("/{job_id}/best", responses={409: PROBLEM})
 def best(service: Service, job_id: JobId) -> Best:
     """The best network so far; once the job has succeeded, the winner with its verdict."""
     with service.store.read() as session:
@@ -214,7 +123,7 @@ def best(service: Service, job_id: JobId) -> Best:
     responses={
         200: {"content": {"application/zip": {}}, "description": "model.zip"},
         304: {"description": "you have it"},
-        409: _PROBLEM,
+        409: PROBLEM,
     },
 )
 def model(service: Service, job_id: JobId, if_none_match: IfNoneMatch = None) -> Response:
@@ -232,7 +141,7 @@ def model(service: Service, job_id: JobId, if_none_match: IfNoneMatch = None) ->
 @router.get(
     "/{job_id}/tensorboard",
     response_class=FileResponse,
-    responses={200: {"content": {"application/zip": {}}, "description": "logs.zip"}, 409: _PROBLEM},
+    responses={200: {"content": {"application/zip": {}}, "description": "logs.zip"}, 409: PROBLEM},
 )
 def tensorboard(service: Service, job_id: JobId) -> FileResponse:
     """The TensorBoard logs of all trials: unpack them, then `tensorboard --logdir FOLDER`. Asked for with the job."""
@@ -259,6 +168,9 @@ def tensorboard(service: Service, job_id: JobId) -> FileResponse:
         filename=f"logs-{job_id}.zip",
         background=BackgroundTask(Path(path).unlink, missing_ok=True),
     )
+
+
+router.include_router(trials.router)
 
 
 def _source(service: Parts, transfer: TransferSpec) -> dict[str, Any]:

@@ -19,7 +19,7 @@ C = TypeVar("C")
 STARTUP: Final = 8
 """Random trials that have to have a score before the model takes over."""
 
-ROWS: Final = 400
+ROWS: Final = 500
 """Scores that the model is given, so that a proposal takes as long after 10,000 trials as after 1,000."""
 
 LEARNT: Final = 60
@@ -47,7 +47,7 @@ DRAWS: Final = 20
 """Candidates drawn for a random trial, should they be known or likely to break a limit."""
 
 LIKELY: Final = 0.4
-"""Chance of keeping the limits below which a candidate is proposed only if no other is left."""
+"""Chance of keeping the limits from which on a random candidate is as good as any other."""
 
 CLOSER: Final = 60
 """Candidates with the largest means, whose deviations are worked out too."""
@@ -84,7 +84,7 @@ class Auto:
         process, kept = self._fit(trials.encoder, codes, evidence, weights, _pending(history, evidence))
         pool = _pool(trials.encoder, process, _parents(process, trials.encoder, codes, kept), rng)
         for candidate in _best_first(trials.encoder, process, limits, pool):
-            if True:
+            if space.digest(candidate) not in taken:
                 return candidate
         return _random(space, trials.encoder, limits, taken, rng)
 
@@ -228,6 +228,6 @@ def _best_first(encoder: Encoder[C], process: Process, limits: Process | None, p
     worth = process.mean(features)
     worth[:CLOSER] += OPTIMISM * process.deviation(features[:CLOSER])
     worth[CLOSER:] -= worth[CLOSER:].max(initial=0) - worth[:CLOSER].min()  # they come last
-    chances = _chances(limits, features)
-    order = np.lexsort((-worth - np.log(np.maximum(chances, 1e-9)), chances < LIKELY))
+    worth += np.log(np.maximum(_chances(limits, features), 1e-9))
+    order = np.argsort(-worth, kind="stable")
     return (encoder.candidate(pool[index]) for index in order)

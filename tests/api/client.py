@@ -17,7 +17,7 @@ from nas.store import jobs, trials
 from nas.store.artifacts import ArtifactStore
 from nas.store.jobs import NewTrial
 from nas.store.session import Store
-from nas.store.states import Phase
+from nas.store.states import Phase, TrialState
 from nas.store.trials import Claim
 from tests.support import digest, run_trial, take
 
@@ -62,8 +62,8 @@ class ApiClient:
         return self.post("/v1/jobs", content=content, headers={"Content-Type": media_type})
 
     def add_job(self, **more: Any) -> str:
-        """The id of a new job on `squares`."""
-        answer = self.ask({"dataset": "squares"} | more)
+        """The id of a new job on `squares`, with nothing before its search and no rungs in it."""
+        answer = self.ask({"dataset": "squares", "strategy": "random", "pruning": "none"} | more)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
@@ -125,6 +125,16 @@ def succeed(api: ApiClient, package: bytes = b"PK zip") -> str:
     with api.store.write() as session:
         jobs.succeed(session, final, verdict, api.artifacts.put(package), digest(first.trial_id))
     return job_id
+
+
+def retrain(api: ApiClient, package: bytes) -> Claim:
+    """Takes the retraining that is queued, and ends it with that package."""
+    taken = take(api.store)
+    assert taken.phase == Phase.RETRAIN
+    with api.store.write() as session:
+        trials.attach(session, taken, "package", api.artifacts.put(package))
+        trials.finish(session, taken, TrialState.COMPLETE)
+    return taken
 
 
 def attach(api: ApiClient, claim: Claim, kind: str, content: bytes) -> None:

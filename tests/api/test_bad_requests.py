@@ -37,13 +37,15 @@ def nested(path: str, value: object) -> dict[str, Any]:
 # --- fields that are not there
 
 FIELDS = {
-    "": "dataset, name, space, recipe, limits, start, transfer, strategy, engine, budget, final, tensorboard, seed",
+    "": "dataset, name, space, recipe, limits, start, transfer, strategy, options, pruning, objectives, screening, "
+    "engine, budget, final, tensorboard, seed",
     "space.": "channels, cells, tail, skeleton, stem, merge, activation, norm, downsample, dropout, drop_path, "
     "auxiliary, kind, ops, nodes, layer_kinds, fewest, most, narrowest, widest, kernels, parallel",
     "recipe.": "batch_size, accumulate, optimizer, lr, momentum, ",
     "limits.": "max_params, max_macs, max_latency_ms, max_memory_mb, batch_size",
     "transfer.": "job, candidate, weights",
-    "budget.": "trials, epochs, seconds, parallel",
+    "pruning.": "method, eta, first",
+    "budget.": "trials, epochs, total_epochs, seconds, target, parallel",
     "final.": "finalists, controls, epochs, seeds",
     "recipe.lr.": "low, high, log",
 }
@@ -84,7 +86,11 @@ INTEGERS = {
     "space.cells": (1, 40),
     "budget.trials": (1, 100_000),
     "budget.epochs": (1, 1000),
+    "budget.total_epochs": (1, 10**8),
     "budget.parallel": (1, 10_000),
+    "pruning.eta": (2, 100),
+    "pruning.first": (1, 1000),
+    "screening": (1, 1000),
     "final.finalists": (1, 20),
     "final.controls": (1, 20),
     "final.epochs": (1, 2000),
@@ -93,6 +99,7 @@ INTEGERS = {
 }
 
 
+MAY_BE_NULL = ("budget.total_epochs", "budget.parallel", "pruning.first")
 OPEN = ("space.channels", "space.cells")
 """Those of them that the search may choose."""
 
@@ -106,7 +113,7 @@ def test_a_whole_number_has_to_be_one(api: ApiClient, path: str) -> None:
             mend = "it has to be a single value" if isinstance(value, list) else "it has to be a value, "
         said = fault(api.ask(nested(path, value)), path, mend)
         assert said["value"] == (value if isinstance(value, bool | str | float) else repr(value))
-    if path != "budget.parallel":
+    if path not in MAY_BE_NULL:
         fault(api.ask(nested(path, None)), path, "valid integer")
     for raw in ("NaN", "Infinity", "-Infinity", "1e999", "1e2", "1.0"):
         fault(api.ask(json.dumps(nested(path, "RAW")).replace('"RAW"', raw)), path, "valid integer")
@@ -119,6 +126,45 @@ def test_a_whole_number_stays_within_its_bounds(api: ApiClient, path: str) -> No
         fault(api.ask(nested(path, value)), path, f"greater than or equal to {least}")
     for value in (most + 1, 2**31, 2**63, 2**64, HUGE):
         fault(api.ask(nested(path, value)), path, f"less than or equal to {most}")
+
+
+@pytest.mark.parametrize("value", ["0.9", True, [], {}, -1e300, 1e300])
+def test_a_target_is_a_number(api: ApiClient, value: object) -> None:
+    fault(api.ask(nested("budget.target", value)), "budget.target")
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "mend"),
+    [
+        ({"pruning": "nope"}, "pruning.method", "'halving', 'hyperband', 'median' or 'none'"),
+        ({"pruning": {"method": 3}}, "pruning.method", "'halving', 'hyperband', 'median' or 'none'"),
+        ({"pruning": 5}, "pruning", "it has to be a JSON object"),
+        ({"options": [1]}, "options", "it has to be a JSON object"),
+        ({"strategy": "evolution", "options": {"population": "50"}}, "options.population", "valid integer"),
+        ({"strategy": "evolution", "options": {"population": 1}}, "options.population", "greater than or equal to 2"),
+        ({"strategy": "darts", "options": {"order": "third"}}, "options.order", "'first' or 'second'"),
+        ({"strategy": "tpe", "options": {"population": 5}}, "options.population", "there is no such field"),
+        ({"objectives": "accuracy"}, "objectives", "it has to be a list"),
+        ({"objectives": []}, "objectives", "at least 1 item"),
+        ({"objectives": ["accuracy", "params", "accuracy"]}, "objectives", "name each metric once"),
+        ({"objectives": ["accuracy", "speed"]}, "objectives.1.metric", "'accuracy', 'params', 'macs', 'latency_ms'"),
+        ({"objectives": [7]}, "objectives.0", "it has to be a JSON object"),
+        (
+            {"objectives": [{"metric": "params", "direction": "up"}]},
+            "objectives.0.direction",
+            "'maximize' or 'minimize'",
+        ),
+    ],
+)
+def test_how_to_search_is_said_in_the_words_that_there_are(
+    api: ApiClient, body: dict[str, Any], field: str, mend: str
+) -> None:
+    fault(api.ask({"dataset": "squares"} | body), field, mend)
+
+
+@pytest.mark.parametrize("strategy", ["grid", "cmaes"])
+def test_a_strategy_that_cannot_search_the_space_is_refused_with_the_mend(api: ApiClient, strategy: str) -> None:
+    fault(api.ask({"dataset": "squares", "strategy": strategy}), "strategy", "or take another strategy")
 
 
 def test_seconds_are_a_positive_number_of_at_most_a_year(api: ApiClient) -> None:
@@ -172,7 +218,7 @@ def test_a_field_of_no_character_is_refused(api: ApiClient) -> None:
     ("path", "allowed"),
     [
         ("dataset", "there is no such data set; allowed: "),
-        ("strategy", "allowed: random, tpe"),
+        ("strategy", "allowed: auto, random, grid, evolution, "),
         ("engine", "allowed: optuna"),
     ],
 )

@@ -1,10 +1,13 @@
 """What can be asked for."""
 
+from typing import Any
+
 import pytest
 
 from nas.data.builtin import BUILTIN, Builtin
 from nas.data.fetch import Published
 from nas.data.published import IdxSet
+from nas.search.catalog import STRATEGIES
 from nas.space import Genotype, from_text, known
 from nas.space.known import KNOWN
 from nas.store import datasets
@@ -52,13 +55,45 @@ def test_a_data_set_that_cannot_be_fetched_is_answered_with_where_to_put_its_fil
     assert api.get("/v1/datasets/mnist").json()["images"] is None
 
 
+SMALL: dict[str, Any] = {
+    "space": {"ops": ["skip_connect", "sep_conv_3x3"], "nodes": 1},
+    "recipe": {"lr": {"low": 0.01, "high": 0.1}, "momentum": {"low": 0.8, "high": 0.95}},
+}
+"""What may be searched by those that take not every space."""
+
+SPACES: dict[str, dict[str, Any]] = {"grid": {"space": SMALL["space"]}, "cmaes": SMALL}
+
+
 def test_a_strategy_that_is_listed_can_be_asked_for(api: ApiClient) -> None:
     items = api.get("/v1/strategies").json()["items"]
-    assert {"random", "tpe"} <= {item["name"] for item in items}
+    assert [item["name"] for item in items] == list(STRATEGIES)
+    assert [item["name"] for item in items if item["default"]] == ["auto"]
     for item in items:
         assert item["summary"]
         assert item["source"]
-        assert api.ask({"dataset": "squares", "strategy": item["name"]}).status_code == 201
+        body = {"dataset": "squares", "strategy": item["name"]} | SPACES.get(item["name"], {})
+        assert api.ask(body).status_code == 201, item["name"]
+
+
+def test_a_strategys_options_are_described_with_their_defaults_which_can_be_posted(api: ApiClient) -> None:
+    items = {item["name"]: item for item in api.get("/v1/strategies").json()["items"]}
+    population = items["evolution"]["options"]["properties"]["population"]
+    assert (population["type"], population["minimum"], population["default"]) == ("integer", 2, 25)
+    assert items["random"]["options"]["properties"] == {}
+    assert {name: item["prepares"] for name, item in items.items() if item["prepares"] != "nothing"} == {
+        "auto": "screening",
+        **dict.fromkeys(("darts", "pc_darts", "gdas", "random_ws"), "supernet"),
+    }
+    for name, item in items.items():
+        schema = item["options"]
+        assert schema["additionalProperties"] is False
+        assert all(field["description"] for field in schema["properties"].values())
+        options = {field: of["default"] for field, of in schema["properties"].items()}
+        body = {"dataset": "squares", "strategy": name, "options": options} | SPACES.get(name, {})
+        spec = api.get(api.ask(body).headers["Location"]).json()["spec"]
+        assert set(spec["options"]) == set(options)  # what was null is what suits the data
+        said = {field: value for field, value in options.items() if value is not None}
+        assert spec["options"] == spec["options"] | said
 
 
 def test_the_operations_that_are_listed_can_be_asked_for(api: ApiClient) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from nas.client import Client, ServiceError
 from nas.settings import Settings
-from tests.api.client import ApiClient, attach, log_of, succeed
+from tests.api.client import ApiClient, attach, log_of, retrain, succeed
 from tests.support import take
 
 
@@ -39,6 +39,14 @@ def test_the_client_does_all_that_the_api_can(api: ApiClient, client: Client, tm
     attach(api, take(api.store), "tensorboard", b"events")
     path = client.download_logs(logged, tmp_path / "logs" / "logs.zip")
     assert list(log_of(path.read_bytes()).values()) == [b"events"]
+    assert [item["trial"] for item in client.pareto(done)["items"]] == [0]
+    number = client.retrain(done, 1)
+    assert client.trial(done, number)["state"] == "queued"
+    with pytest.raises(ServiceError, match="is queued after 0 of"):
+        client.download(done, tmp_path / "second.zip", 1)
+    retrain(api, b"PK of trial 1")
+    assert client.download(done, tmp_path / "second.zip", 1).read_bytes() == b"PK of trial 1"
+    assert next(item for item in client.strategies() if item["default"])["name"] == "auto"
     for _ in range(59):
         api.add_job()
     assert len({job["id"] for job in client.jobs()}) == 62  # two pages

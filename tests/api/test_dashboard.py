@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nas.store import workers
+from nas.store import trials, workers
 from nas.store.states import Reason, TrialState
+from nas.train.epoch import EpochResult
 from tests.api.client import ApiClient
-from tests.support import age, candidate, finish, propose, report, run_trial, take
+from tests.support import LEASE_S, age, candidate, digest, finish, propose, report, run_trial, stored, take
 
 
 def tag(api: ApiClient, job_id: str) -> str:
@@ -37,9 +38,10 @@ def test_a_new_job_shows_all_fields_without_a_worker(api: ApiClient) -> None:
             "started_at": None,
             "finished_at": None,
             "engine": "optuna",
-            "strategy": "tpe",
+            "strategy": "random",
             "dataset": "squares",
         },
+        "objectives": [{"metric": "accuracy", "direction": "maximize"}],
         "progress": {
             "fraction": 0.0,
             "trials_finished": 0,
@@ -50,6 +52,7 @@ def test_a_new_job_shows_all_fields_without_a_worker(api: ApiClient) -> None:
         "counts": {
             "queued": 0,
             "running": 0,
+            "paused": 0,
             "complete": 0,
             "pruned": 0,
             "infeasible": 0,
@@ -57,20 +60,28 @@ def test_a_new_job_shows_all_fields_without_a_worker(api: ApiClient) -> None:
             "cancelled": 0,
         },
         "phases": {
+            "screening": {"finished": 0, "planned": 0},
+            "supernet": {"finished": 0, "planned": 0},
             "search": {"finished": 0, "planned": 24},
             "finalist": {"finished": 0, "planned": 3},
             "control": {"finished": 0, "planned": 9},
             "reference": {"finished": 0, "planned": 3},
             "report": {"finished": 0, "planned": 1},
+            "retrain": {"finished": 0, "planned": 0},
         },
         "best": None,
         "incumbents": [],
+        "pareto": None,
+        "supernet": None,
         "running": [],
         "verdict": None,
         "waiting": "no worker is alive; start one with `nas worker`, or more with `nas serve --workers N`",
         "links": {
             "self": f"/v1/jobs/{job_id}",
-            **{name: f"/v1/jobs/{job_id}/{name}" for name in ("dashboard", "trials", "best", "model", "cancel")},
+            **{
+                name: f"/v1/jobs/{job_id}/{name}"
+                for name in ("dashboard", "trials", "best", "pareto", "model", "cancel")
+            },
         },
     }
 
@@ -101,6 +112,67 @@ def test_a_job_at_work_shows_its_best_and_its_running_trials(api: ApiClient) -> 
     assert 0 < shown["progress"]["fraction"] < 1
     assert shown["progress"]["eta_s"] > 0
     assert shown["progress"]["elapsed_s"] > 0
+
+
+def test_a_job_of_two_objectives_shows_its_pareto_set(api: ApiClient) -> None:
+    job_id = api.add_job(objectives=["latency_ms", "accuracy"], budget={"trials": 3, "epochs": 1})
+    assert api.get(f"/v1/jobs/{job_id}/dashboard").json()["pareto"] == []
+    for accuracy, latency_ms in ((0.6, 1.5), (0.9, 2.5), (0.8, 3.5)):
+        taken = take(api.store)
+        with api.store.write() as session:
+            costs = trials.Costs(1, 1, latency_ms=latency_ms)
+            trials.set_candidate(session, taken, candidate(taken.number), digest(taken.number), costs)
+        report(api.store, taken, 1, accuracy)
+        finish(api.store, taken)
+    shown = api.get(f"/v1/jobs/{job_id}/dashboard").json()
+    assert shown["objectives"] == [
+        {"metric": "accuracy", "direction": "maximize"},
+        {"metric": "latency_ms", "direction": "minimize"},
+    ]
+    assert shown["pareto"] == [
+        {"trial": 1, "values": {"accuracy": 0.9, "latency_ms": 2.5}},
+        {"trial": 0, "values": {"accuracy": 0.6, "latency_ms": 1.5}},
+    ]
+    assert shown["best"]["trial"] == 1
+
+
+def test_a_one_shot_job_shows_its_supernet(api: ApiClient) -> None:
+    job_id = api.add_job(strategy="darts", options={"epochs": 20})
+    shown = api.get(f"/v1/jobs/{job_id}/dashboard").json()
+    assert shown["job"]["phase"] == "supernet"
+    assert shown["supernet"] == {"trial": 0, "state": "queued", "epoch": 0, "epochs": 20, "stopped": None, "curve": []}
+    taken, genotype = take(api.store), candidate(0).to_json()["genotype"]
+    result = EpochResult(1, 1.0, 1.0, 0.4, 0.1, 1.0, {"alpha_entropy": 1.9, "skip_share": 0.25}, genotype)
+    with api.store.write() as session:
+        trials.report(session, taken, result, stored("supernet"), LEASE_S)
+    finish(api.store, taken, error="7 of 8 operations are skip connections")
+    shown = api.get(f"/v1/jobs/{job_id}/dashboard").json()
+    assert shown["supernet"] == {
+        "trial": 0,
+        "state": "complete",
+        "epoch": 1,
+        "epochs": 20,
+        "stopped": "7 of 8 operations are skip connections",
+        "curve": [{"epoch": 1, "accuracy": 0.4, "alpha_entropy": 1.9, "skip_share": 0.25, "genotype": genotype}],
+    }
+    assert shown["phases"]["supernet"] == {"finished": 1, "planned": 1}
+    curve = api.get(f"/v1/jobs/{job_id}/trials/0").json()["curve"]
+    assert curve[0]["metrics"] == {"alpha_entropy": 1.9, "skip_share": 0.25, "genotype": genotype}
+
+
+def test_an_attempt_that_is_tried_again_has_not_stopped_the_supernet(api: ApiClient) -> None:
+    job_id = api.add_job(strategy="gdas")
+    with api.store.write() as session:
+        taken = trials.claim(session, "ada", LEASE_S)
+        assert taken is not None
+        assert trials.retry(session, taken, "Traceback\nOSError: the disk is full")
+
+    def stopped() -> object:
+        return api.get(f"/v1/jobs/{job_id}/dashboard").json()["supernet"]["stopped"]
+
+    assert stopped() is None
+    finish(api.store, take(api.store), TrialState.FAILED, reason=Reason.ERROR, error="Traceback\nOSError: full again")
+    assert stopped() == "OSError: full again"
 
 
 def test_an_unchanged_dashboard_is_not_sent_again(api: ApiClient) -> None:

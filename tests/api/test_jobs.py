@@ -47,7 +47,9 @@ SPACE: dict[str, Any] = {
     "parallel": True,
 }
 RECIPE = {name: None if name in AUTOMATIC else field.default for name, field in Recipe.model_fields.items()}
-RECIPE = json.loads(json.dumps({name: value for name, value in RECIPE.items() if name != "epochs"}))  # tuples are lists
+RECIPE = json.loads(
+    json.dumps({name: value for name, value in RECIPE.items() if name not in ("epochs", "rungs")})
+)  # tuples are lists
 LIMITS = {
     "max_params": None,
     "max_macs": None,
@@ -57,7 +59,15 @@ LIMITS = {
 }
 """What a job on 8×8 images has where it says nothing."""
 
-LINKS = ("self", "dashboard", "trials", "best", "model", "cancel")
+SEARCH: dict[str, Any] = {
+    "strategy": "auto",
+    "options": {"warm_start": 500, "exploration": 0.15},
+    "pruning": {"method": "halving", "eta": 3, "first": None},
+    "objectives": [{"metric": "accuracy", "direction": "maximize"}],
+    "screening": 1,
+    "engine": "optuna",
+}
+LINKS = ("self", "dashboard", "trials", "best", "pareto", "model", "cancel")
 
 
 # --- asking for a job
@@ -82,9 +92,15 @@ def test_a_data_set_is_all_that_a_job_needs(api: ApiClient) -> None:
         "start": [],
         "transfer": None,
         "tensorboard": False,
-        "strategy": "tpe",
-        "engine": "optuna",
-        "budget": {"trials": 24, "epochs": 8, "seconds": None, "parallel": None},
+        **SEARCH,
+        "budget": {
+            "trials": 24,
+            "epochs": 8,
+            "total_epochs": None,
+            "seconds": None,
+            "target": None,
+            "parallel": None,
+        },
         "final": {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3},
         "seed": 0,
     }
@@ -95,9 +111,23 @@ def test_what_was_asked_for_is_what_is_stored(api: ApiClient) -> None:
         "dataset": "squares",
         "name": "Ünïcode 🎉 name",
         "space": {"ops": ["none", "skip_connect"], "nodes": 8, "channels": 256, "cells": 1},
-        "strategy": "random",
+        "strategy": "evolution",
+        "options": {"population": 50, "tournament": 5},
+        "pruning": {"method": "hyperband", "eta": 4, "first": 2},
+        "objectives": [
+            {"metric": "latency_ms", "direction": "minimize"},
+            {"metric": "accuracy", "direction": "maximize"},
+        ],
+        "screening": 10,
         "engine": "optuna",
-        "budget": {"trials": 100_000, "epochs": 1000, "seconds": 0.5, "parallel": 10_000},
+        "budget": {
+            "trials": 100_000,
+            "epochs": 1000,
+            "total_epochs": 10**8,
+            "seconds": 0.5,
+            "target": 0.99,
+            "parallel": 10_000,
+        },
         "final": {"finalists": 20, "controls": 20, "epochs": 2000, "seeds": 20},
         "seed": 2**31 - 1,
     }
@@ -105,7 +135,13 @@ def test_what_was_asked_for_is_what_is_stored(api: ApiClient) -> None:
     shown = api.get(f"/v1/jobs/{job_id}").json()
     filled = {"space": SPACE | body["space"], "recipe": RECIPE, "limits": LIMITS}
     assert shown["spec"] == body | filled | {"start": [], "transfer": None, "tensorboard": False}
-    assert (shown["name"], shown["dataset"], shown["strategy"]) == ("Ünïcode 🎉 name", "squares", "random")
+    assert (shown["name"], shown["dataset"], shown["strategy"]) == ("Ünïcode 🎉 name", "squares", "evolution")
+
+
+def test_names_stand_for_what_they_usually_mean(api: ApiClient) -> None:
+    spec = api.get(f"/v1/jobs/{api.add_job(pruning='median', objectives=['accuracy', 'macs'])}").json()["spec"]
+    assert spec["pruning"] == SEARCH["pruning"] | {"method": "median"}
+    assert spec["objectives"] == [*SEARCH["objectives"], {"metric": "macs", "direction": "minimize"}]
 
 
 def test_whole_numbers_are_seconds_too(api: ApiClient) -> None:
@@ -171,6 +207,9 @@ def test_a_limit_that_is_none_is_refused(api: ApiClient, list_: str, limit: str)
         ("GET", "/best"),
         ("GET", "/model"),
         ("GET", "/tensorboard"),
+        ("GET", "/pareto"),
+        ("GET", "/trials/0/model"),
+        ("POST", "/trials/0/retrain"),
         ("POST", "/cancel"),
     ],
 )
@@ -183,9 +222,20 @@ def test_a_job_that_is_not_there_is_not_found(api: ApiClient, method: str, path:
 @pytest.mark.parametrize("backend", BACKENDS)  # only PostgreSQL fails at a NUL
 @pytest.mark.parametrize("job_id", ["%00", "a%00b", "%0A", "%7F", "a" * 65])
 def test_what_no_job_can_be_called_is_refused(api: ApiClient, job_id: str) -> None:
-    for path in ("", "/dashboard", "/trials", "/trials/0", "/best", "/model", "/tensorboard"):
+    for path in (
+        "",
+        "/dashboard",
+        "/trials",
+        "/trials/0",
+        "/best",
+        "/model",
+        "/tensorboard",
+        "/pareto",
+        "/trials/0/model",
+    ):
         fault(api.get(f"/v1/jobs/{job_id}{path}"), "job_id")
-    fault(api.post(f"/v1/jobs/{job_id}/cancel"), "job_id")
+    for path in ("/cancel", "/trials/0/retrain"):
+        fault(api.post(f"/v1/jobs/{job_id}{path}"), "job_id")
 
 
 # --- the best network and the model

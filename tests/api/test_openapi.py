@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nas.search.catalog import STRATEGIES
 from nas.spec import JobSpec
 from tests.api.client import ApiClient
 
@@ -16,6 +17,9 @@ PATHS = {
     "/v1/jobs/{job_id}/dashboard": {"get"},
     "/v1/jobs/{job_id}/trials": {"get"},
     "/v1/jobs/{job_id}/trials/{number}": {"get"},
+    "/v1/jobs/{job_id}/trials/{number}/retrain": {"post"},
+    "/v1/jobs/{job_id}/trials/{number}/model": {"get"},
+    "/v1/jobs/{job_id}/pareto": {"get"},
     "/v1/jobs/{job_id}/best": {"get"},
     "/v1/jobs/{job_id}/model": {"get"},
     "/v1/datasets": {"get", "post"},
@@ -106,7 +110,7 @@ def test_what_can_go_wrong_is_described_as_a_problem(document: dict[str, Any]) -
             for operation in methods.values():
                 assert set(references(operation["responses"]["422"])) == {problem}
                 assert set(references(operation["responses"]["404"])) == {problem}
-    for path in ("best", "model", "tensorboard"):
+    for path in ("best", "model", "tensorboard", "trials/{number}/model"):
         answers = document["paths"][f"/v1/jobs/{{job_id}}/{path}"]["get"]["responses"]
         assert set(references(answers["409"])) == {problem}
 
@@ -116,20 +120,33 @@ def test_its_examples_of_a_job_can_be_posted_as_they_are(api: ApiClient, documen
     assert len(examples) >= 2
     for example in examples.values():
         assert example["summary"]
-        assert api.ask(example["value"]).status_code == 201
+        answer = api.ask(example["value"])
+        assert answer.status_code == 201, answer.text
+    specs = [JobSpec.model_validate(example["value"]) for example in examples.values()]
+    assert any(len(spec.objectives) > 1 and spec.limits.max_latency_ms is not None for spec in specs)
+    assert any(STRATEGIES[spec.strategy].prepares == "supernet" for spec in specs)
 
 
 def test_the_example_of_everything_names_every_field(document: dict[str, Any]) -> None:
     example = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]["all"]
     whole = JobSpec.model_validate(example["value"]).model_dump()
     assert set(example["value"]) == set(whole) - {"transfer"}  # there is no job to start from yet
-    for part in ("limits", "budget", "final"):
+    for part in ("limits", "pruning", "budget", "final"):
         assert set(example["value"][part]) == set(whole[part])
 
 
 def test_every_field_of_a_job_is_described_with_its_bounds(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for name in ("SpaceSpec", "RecipeSpec", "Limits", "TransferSpec", "BudgetSpec", "FinalSpec"):
+    for name in (
+        "SpaceSpec",
+        "RecipeSpec",
+        "Limits",
+        "TransferSpec",
+        "BudgetSpec",
+        "FinalSpec",
+        "PruningSpec",
+        "ObjectiveForm",
+    ):
         assert schemas[name]["additionalProperties"] is False
         for field in schemas[name]["properties"].values():
             assert field["description"]
@@ -192,7 +209,7 @@ def test_errors_have_the_media_type_that_they_are_sent_with(document: dict[str, 
 
 
 def test_files_are_described_as_files(document: dict[str, Any]) -> None:
-    for path in ("model", "tensorboard"):
+    for path in ("model", "tensorboard", "trials/{number}/model"):
         answers = document["paths"][f"/v1/jobs/{{job_id}}/{path}"]["get"]["responses"]
         assert set(answers["200"]["content"]) == {"application/zip"}
 

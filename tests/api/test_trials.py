@@ -29,6 +29,9 @@ def test_trials_are_listed_as_far_as_they_are(api: ApiClient) -> None:
         "accuracy": 0.4,
         "epoch": 1,
         "epochs": 3,
+        "stage": 3,
+        "rungs": [],
+        "front": False,
         "params": 1005,
         "macs": 5005,
         "latency_ms": None,
@@ -72,9 +75,9 @@ def test_trials_are_sorted_filtered_and_paged(api: ApiClient) -> None:
         ("sort=digest", "sort", "allowed: number, -number, accuracy"),
         ("sort=", "sort", "allowed: number, -number, accuracy"),
         ("sort=%00", "sort", "allowed: number, -number, accuracy"),
-        ("state=done", "state.0", "'queued', 'running', 'complete'"),
-        ("state=complete&state=", "state.1", "'queued', 'running', 'complete'"),
-        ("phase=finals", "phase.0", "'search', 'finalist', 'control'"),
+        ("state=done", "state.0", "'queued', 'running', 'paused', 'complete'"),
+        ("state=complete&state=", "state.1", "'queued', 'running', 'paused', 'complete'"),
+        ("phase=finals", "phase.0", "'screening', 'supernet', 'search', 'finalist', 'control'"),
         ("cursor=garbage", "cursor", "take next_cursor from the page before, with the same sort"),
         ("cursor=%00", "cursor", "should match pattern"),
         ("cursor=%ED%A0%80", "cursor", "take next_cursor from the page before, with the same sort"),
@@ -116,6 +119,27 @@ def test_a_trial_is_shown_with_its_curve_and_its_genotype(api: ApiClient) -> Non
     assert shown["error"] is None
 
 
+def test_a_trial_shows_what_it_costs_where_it_stood_and_that_nothing_beats_it(api: ApiClient) -> None:
+    job_id = api.add_job(
+        budget={"trials": 3, "epochs": 9},
+        pruning={"method": "halving", "first": 3},
+        objectives=["accuracy", "latency_ms"],
+    )
+    taken = take(api.store)
+    with api.store.write() as session:
+        trials.set_candidate(session, taken, candidate(0), digest(0), trials.Costs(1, 2, 3.5, 4.5))
+    for number in (1, 2, 3):
+        report(api.store, taken, number, accuracy=number / 10)
+    with api.store.write() as session:
+        trials.pause(session, taken)
+    shown = api.get(f"/v1/jobs/{job_id}/trials/0").json()
+    assert (shown["state"], shown["stage"], shown["rungs"], shown["front"]) == ("paused", 3, [[3, 0.3]], False)
+    assert (shown["params"], shown["macs"], shown["latency_ms"], shown["memory_mb"]) == (1, 2, 3.5, 4.5)
+    run_trial(api.store, accuracy=0.5, epochs=9)
+    items = api.get(f"/v1/jobs/{job_id}/trials").json()["items"]
+    assert [(item["rungs"], item["front"]) for item in items] == [([[3, 0.3]], False), ([[3, 0.5]], False)]
+
+
 def test_a_failed_trial_is_shown_with_its_traceback(api: ApiClient) -> None:
     job_id = api.add_job()
     finish(api.store, take(api.store), TrialState.FAILED, reason=Reason.ERROR, error="Traceback\nValueError: é\n")
@@ -144,4 +168,7 @@ def test_a_trial_that_is_not_there_is_not_found(api: ApiClient, number: str, sta
 
 @pytest.mark.parametrize("number", ["first", "1.5", "9" * 5000, "%00"])
 def test_a_number_that_is_none_is_refused(api: ApiClient, number: str) -> None:
-    fault(api.get(f"/v1/jobs/{api.add_job()}/trials/{number}"), "number", "integer")
+    job_id = api.add_job()
+    for path in ("", "/model"):
+        fault(api.get(f"/v1/jobs/{job_id}/trials/{number}{path}"), "number", "integer")
+    fault(api.post(f"/v1/jobs/{job_id}/trials/{number}/retrain"), "number", "integer")

@@ -1,16 +1,12 @@
 """`--set FIELD=VALUE`, and the other ways in which a command line says what to search."""
 
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.fields import LISTS, put
-from cli.main import run
-from cli.service import local_service
 from nas.client import Client
 from nas.errors import InvalidInput
 from nas.settings import Settings
@@ -83,19 +79,46 @@ def test_a_value_is_json_a_choice_a_range_or_text(text: str, value: object) -> N
 
 @pytest.mark.parametrize("field", LISTS)
 def test_a_field_that_takes_a_list_gets_one(field: str) -> None:
-    part, name = field.split(".")
+    *parents, name = field.split(".")
     for text, value in (("a,b", ["a", "b"]), ("3,5", [3, 5]), ("3", [3]), ("[3]", [3]), ("a", ["a"]), ("[]", [])):
-        assert putting(f"{field}={text}") == {part: {name: value}}
+        inside = {name: value}
+        assert putting(f"{field}={text}") == ({parents[0]: inside} if parents else inside)
 
 
-def test_the_fields_that_take_lists_are_all_of_a_jobs_space_and_recipe() -> None:
+def test_the_fields_that_take_lists_are_all_of_a_jobs_space_and_recipe_and_its_objectives() -> None:
     spec = JobSpec(dataset="digits").model_dump(mode="json")
-    assert sorted(LISTS) == sorted(
+    inside = [
         f"{part}.{name}"
         for part in ("space", "recipe")
         for name, value in spec[part].items()
         if isinstance(value, list)
+    ]
+    assert sorted(LISTS) == sorted([*inside, "objectives"])
+
+
+def test_strategy_pruning_objectives_and_budgets_are_said_as_everything_else() -> None:
+    spec = putting(
+        "strategy=evolution",
+        "options.population=50",
+        "pruning=none",
+        "objectives=accuracy,latency_ms",
+        "screening=5",
+        "budget.total_epochs=500",
+        "budget.target=0.99",
+        dataset="digits",
     )
+    whole = JobSpec.model_validate(spec)
+    assert (whole.strategy, whole.options, whole.pruning.method) == ("evolution", {"population": 50}, "none")
+    assert [(found.metric, found.direction) for found in whole.objectives] == [
+        ("accuracy", "maximize"),
+        ("latency_ms", "minimize"),
+    ]
+    assert (whole.screening, whole.budget.total_epochs, whole.budget.target) == (5, 500, 0.99)
+    one = JobSpec.model_validate(putting("objectives=macs", "pruning.method=median", "pruning.eta=4", dataset="digits"))
+    assert [found.metric for found in one.objectives] == ["macs"]
+    assert (one.pruning.method, one.pruning.eta) == ("median", 4)
+    turned = putting('objectives=[{"metric": "params", "direction": "maximize"}]', dataset="digits")
+    assert JobSpec.model_validate(turned).objectives[0].sign == 1
 
 
 def test_what_is_put_is_a_job() -> None:
@@ -151,38 +174,6 @@ def test_a_field_within_a_value_is_refused() -> None:
 # --- the command
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Settings]]:
-    """A real service on the loopback without workers, and a client of it."""
-    settings = Settings.read({"NAS_HOME": str(tmp_path_factory.mktemp("home")), "NAS_LOG": "ERROR"})
-    with local_service(settings, 0, [], os.environ) as url, Client(url) as client:
-        yield client, settings
-
-
-@pytest.fixture
-def nas(
-    service: tuple[Client, Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """`nas ARGUMENTS --url …` in this process; (status, output, errors). What it would watch, it cancels."""
-
-    def cancelled(client: Client, job_id: str, console: object) -> dict[str, Any]:
-        client.cancel(job_id)
-        return client.dashboard(job_id)
-
-    def run_it(*arguments: str) -> tuple[int, str, str]:
-        status = 0
-        monkeypatch.setattr("cli.watch.watch", cancelled)
-        monkeypatch.setattr(sys, "argv", ["nas", *arguments, "--url", service[0].url])
-        try:
-            run()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run_it
-
-
 def test_search_posts_what_its_options_say(
     service: tuple[Client, Settings], nas: Callable[..., tuple[int, str, str]]
 ) -> None:
@@ -192,6 +183,8 @@ def test_search_posts_what_its_options_say(
         *("--op=skip_connect", "--op=conv_3x3", "--nodes=2", "--trials=5", "--tensorboard"),
         *("--set", "recipe.lr=0.001..0.2:log", "--set", "space.activation=relu,silu", "--set", "space.cells=3"),
         *("--start", "DARTS_V2", "--start", "NASNet"),
+        *("--strategy", "tpe", "--set", "options.startup=5", "--pruning", "median", "--seconds", "600"),
+        *("--objective", "accuracy", "--objective", "params", "--total-epochs", "500", "--target", "0.99"),
     )
     assert (status, "the job cancelled: cancelled by the user" in out) == (1, True)
     spec = service[0].show(out.split()[1])["spec"]
@@ -201,6 +194,10 @@ def test_search_posts_what_its_options_say(
     assert (spec["space"]["cells"], spec["budget"]["trials"]) == (3, 5)
     assert spec["start"] == [known("DARTS_V2").to_json(), known("NASNet").to_json()]
     assert spec["tensorboard"] is True
+    assert (spec["strategy"], spec["options"]["startup"], spec["pruning"]["method"]) == ("tpe", 5, "median")
+    assert [objective["metric"] for objective in spec["objectives"]] == ["accuracy", "params"]
+    budget = spec["budget"]
+    assert (budget["total_epochs"], budget["seconds"], budget["target"]) == (500, 600, 0.99)
     assert spec["transfer"] is None
 
 
@@ -214,6 +211,10 @@ def test_search_posts_what_its_options_say(
         (["--set", "recipe.lr=NaN"], "nas: recipe.lr: 'NaN' is not possible"),
         (["--set", "recipe.lr=0.1..x"], "nas: recipe.lr.high: 'x' is not possible"),
         (["--set", "recipe.momentun=0.1"], "nas: recipe.momentun: 0.1 is not possible: there is no such field"),
+        (["--strategy", "best"], "nas: strategy: 'best' is not possible: allowed: auto, "),
+        (["--set", "options.population=5"], "nas: options.population: 5 is not possible: there is no such field"),
+        (["--set", "pruning=never"], "nas: pruning.method: 'never' is not possible: Input should be 'halving', "),
+        (["--objective", "speed"], "nas: objectives.0.metric: 'speed' is not possible: Input should be 'accuracy', "),
         (["--set", "limits.max_params=10"], "nas: limits.max_params: 10 is not possible: the smallest network"),
     ],
 )
@@ -230,7 +231,7 @@ def test_logs_are_unpacked_into_one_folder_a_trial(
     service: tuple[Client, Settings], nas: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     client, settings = service
-    job_id = client.search({"dataset": "digits", "tensorboard": True})
+    job_id = client.search({"dataset": "digits", "strategy": "random", "tensorboard": True})
     status, _, err = nas("jobs", "logs", job_id, "--out", str(tmp_path / "none"))
     assert (status, err) == (2, f"nas: job {job_id} has no TensorBoard logs: its trials write them\n")
     assert not (tmp_path / "none").exists()

@@ -160,6 +160,14 @@ def test_workers_that_propose_at_once_do_not_crowd_together() -> None:
     assert len({candidate["edge 0"] for candidate in batch}) > 1
 
 
+def test_what_runs_makes_a_difference_to_candidates_like_it() -> None:
+    history = completed(draw(SPACE, 30), [worth(candidate) for candidate in draw(SPACE, 30)])
+    before = proposed(history)
+    beside = [candidate for candidate in SPACE.neighbours(before[0]) if candidate not in before]
+    running = [Observation(number, candidate, False, False, 0, None) for number, candidate in enumerate(beside, 30)]
+    assert proposed([*history, *running]) != before
+
+
 def test_two_objectives_are_both_sought_and_so_is_what_lies_between() -> None:
     """One objective wants convolutions, the other one skip connections: each costs the other one edges."""
     candidates = draw(SPACE, 60)

@@ -57,6 +57,13 @@ def test_an_objective_may_be_turned_round_and_accuracy_may_be_none_of_them(store
     assert [objective.direction for objective in whole(store, job_id).objectives] == ["maximize", "minimize"]
 
 
+def test_what_is_minimised_begins_with_the_least(store: Store) -> None:
+    job_id = add_job(store, epochs=1, objectives=["params", "macs"])
+    for params, macs in ((3, 5), (1, 9), (2, 7)):
+        complete(store, 0.5, trials.Costs(params, macs))
+    assert [number for number, _ in members(store, job_id)] == [1, 2, 0]
+
+
 def test_with_one_objective_it_is_the_best_network(store: Store) -> None:
     job_id = add_job(store)
     assert members(store, job_id) == []

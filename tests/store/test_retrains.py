@@ -272,6 +272,23 @@ def test_the_winner_has_the_jobs_own_package_until_it_is_retrained_alone(store: 
     assert package(store, job_id, 1) == stored("alone").sha256
 
 
+def test_the_same_network_of_another_job_is_another_one(store: Store) -> None:
+    job_ids = [add_job(store, trials=1) for _ in range(2)]
+    for _ in job_ids:
+        taken = take(store)
+        propose(store, taken, 0)
+        report(store, taken, 1)
+        finish(store, taken)
+    first = ask(store, job_ids[0], 0)
+    retrain(store)
+    with pytest.raises(NotReady, match="retrain trains it"):
+        package(store, job_ids[1], 0)
+    second = ask(store, job_ids[1], 0)
+    assert (second.job_id, second.digest, second.state) == (job_ids[1], first.digest, TrialState.QUEUED)
+    with store.read() as session:
+        assert retrains.origin(session, second) == 0
+
+
 def test_the_search_trial_of_a_retraining_is_known(store: Store) -> None:
     job_id = add_job(store)
     for _ in range(3):

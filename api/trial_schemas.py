@@ -1,0 +1,164 @@
+"""What the API answers about trials."""
+
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, Field
+
+from nas.errors import GenotypeError
+from nas.objectives import ObjectiveForm
+from nas.space import Candidate, Genotype, to_text
+from nas.store.pareto import Member
+from nas.store.tables import Epoch, Trial
+
+DARTS = "the genotype in the DARTS text format; null for other architectures, and where a node has not two edges"
+
+
+class TrialSummary(BaseModel):
+    """A trial in a list. `accuracy` is on validation, after `epoch` epochs."""
+
+    number: int
+    phase: str
+    state: str
+    reason: str | None
+    accuracy: float | None
+    epoch: int
+    epochs: int
+    stage: int = Field(description="the epoch at which it is compared with others next; 0 if it is not")
+    rungs: list[tuple[int, float]] = Field(description="[epoch, accuracy] wherever it was compared with others")
+    front: bool = Field(description="whether it is of the Pareto set of a job with several objectives")
+    params: int | None
+    macs: int | None
+    latency_ms: float | None = Field(None, description="of a forward pass, where it is a limit or an objective")
+    memory_mb: float | None = Field(None, description="peak of a forward pass, where it is a limit or an objective")
+    seed_index: int
+    attempt: int
+    worker: str | None
+    digest: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, trial: Trial) -> Self:
+        """From a row."""
+        fields = {name: getattr(trial, name) for name in TrialSummary.model_fields if name not in ("worker", "rungs")}
+        return cls(**fields, worker=trial.owner, rungs=trial.rungs or [])
+
+
+class EpochRow(BaseModel):
+    """One epoch of a trial."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    lr: float
+    seconds: float
+    metrics: dict[str, Any] | None = Field(
+        None, description="everything measured on the validation split; of a supernet also what it would hand over"
+    )
+
+
+class TrialDetail(TrialSummary):
+    """A trial with what it trained, every epoch, and the traceback if it failed."""
+
+    candidate: dict[str, Any] | None
+    darts: str | None = Field(description=DARTS)
+    error: str | None
+    curve: list[EpochRow]
+    links: dict[str, str]
+
+    @classmethod
+    def of_rows(cls, trial: Trial, epochs: list[Epoch]) -> Self:
+        """From rows."""
+        return cls(
+            **TrialSummary.of(trial).model_dump(),
+            candidate=trial.candidate,
+            darts=darts_text(trial),
+            error=trial.error,
+            curve=[EpochRow.model_validate(epoch, from_attributes=True) for epoch in epochs],
+            links=trial_links(trial),
+        )
+
+
+class TrialPage(BaseModel):
+    """Trials in the order asked for."""
+
+    items: list[TrialSummary]
+    next_cursor: str | None
+
+
+class Retraining(BaseModel):
+    """Answer to POST …/retrain: the trial that does it; when it is complete, `links.model` has its package."""
+
+    trial: int = Field(examples=[1_000_000])
+    state: str = Field(examples=["queued"])
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, trial: Trial) -> Self:
+        """From a row."""
+        links = trial_links(trial)
+        return cls(trial=trial.number, state=trial.state, links={name: links[name] for name in ("self", "model")})
+
+
+class Objective(BaseModel):
+    """One thing that a job looks for."""
+
+    metric: str
+    direction: str = Field(description="maximize or minimize")
+
+    @classmethod
+    def of(cls, objective: ObjectiveForm) -> Self:
+        """From the spec's."""
+        return cls(metric=objective.metric, direction=objective.direction)
+
+
+class ParetoMember(BaseModel):
+    """A network that no other one is as good as in all objectives."""
+
+    trial: int
+    values: dict[str, float | None] = Field(description="of each objective")
+    genotype: dict[str, Any] | None = Field(description="the two cells; null for other architectures")
+    candidate: dict[str, Any] = Field(description="architecture, frame and what was chosen of the recipe")
+    darts: str | None = Field(description=DARTS)
+    links: dict[str, str] = Field(description="`model` to download it, or `retrain` to POST to where there is none yet")
+
+    @classmethod
+    def of(cls, member: Member) -> Self:
+        """From what the store read."""
+        trial, links = member.trial, trial_links(member.trial)
+        candidate = trial.candidate or {}
+        return cls(
+            trial=trial.number,
+            values=member.values,
+            genotype=candidate.get("genotype"),
+            candidate=candidate,
+            darts=darts_text(trial),
+            links={name: links[name] for name in ("self", "model" if member.packaged else "retrain")},
+        )
+
+
+class Pareto(BaseModel):
+    """The Pareto set, the best by the first objective first; of a job of one objective its best network."""
+
+    objectives: list[Objective]
+    items: list[ParetoMember]
+
+
+def trial_links(trial: Trial) -> dict[str, str]:
+    """Where everything of a trial is."""
+    self = f"/v1/jobs/{trial.job_id}/trials/{trial.number}"
+    return {"self": self, **{name: f"{self}/{name}" for name in ("retrain", "model")}}
+
+
+def darts_text(trial: Trial) -> str | None:
+    """The DARTS text of a trial's genotype; None where there is none, or none that the format can hold."""
+    if trial.candidate is None:
+        return None
+    architecture = Candidate.from_json(trial.candidate).architecture
+    try:
+        return to_text(architecture) if isinstance(architecture, Genotype) else None
+    except GenotypeError:  # a start in JSON may have nodes of other than two edges
+        return None
