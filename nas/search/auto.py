@@ -205,8 +205,7 @@ def _random(
 def _parents(process: Process, encoder: Encoder[C], codes: Floats, kept: Evidence) -> Floats:
     """The trials that did best at the highest rungs, and those that the model takes for the best."""
     trials = np.array(list(dict.fromkeys(kept.trials.tolist())), np.intp)
-    promising = trials[: PARENTS * PARENTS]
-    liked = promising[np.argsort(-process.mean(encoder.features(codes[promising])), kind="stable")[:PARENTS]]
+    liked = trials[np.argsort(-process.mean(encoder.features(codes[trials])), kind="stable")[:PARENTS]]
     return codes[np.union1d(trials[:PARENTS], liked)]
 
 

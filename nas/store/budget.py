@@ -13,10 +13,13 @@ from nas.spec import FinalSpec, JobSpec
 from nas.store import workers
 from nas.store.session import now
 from nas.store.states import BUSY_TRIAL, SEARCHING, Phase, TrialState
-from nas.store.tables import Epoch, Job, Trial
+from nas.store.tables import Dataset, Epoch, Job, Trial
 
-REPORT_S: Final = 20.0
-"""What scoring, exporting and verifying the winner takes, about, whatever the networks."""
+REPORT_S: Final = 12.0
+"""What exporting and verifying the winner takes, about, whatever the networks."""
+
+VERIFICATIONS: Final = 3
+"""Times that the winner's test images are scored again: in a fresh process, by two runtimes."""
 
 LARGEST_SHARE: Final = 0.5
 """Of `budget.seconds` that the retraining may take; a larger one is made smaller."""
@@ -102,7 +105,9 @@ def search_deadline(
     kept = LARGEST_SHARE * seconds
     if epochs:
         lanes = _lanes(session, spec, lease_s)
-        kept = min(kept, _finals_s(spec.final, job.train_seconds / epochs, lanes) + REPORT_S)
+        epoch_s = job.train_seconds / epochs
+        retraining_s = _rounds(spec.final, lanes) * spec.final.epochs * epoch_s * MARGIN
+        kept = min(kept, retraining_s + _report_s(session, job, spec.final, epoch_s))
     return job.started_at + timedelta(seconds=seconds - kept)
 
 
@@ -129,16 +134,16 @@ def plan_finals(session: Session, job: Job, spec: JobSpec, trial_id: int | None,
     final, seconds = spec.final, spec.budget.seconds
     if seconds is None or job.started_at is None or trial_id is None:
         return Plan(final)
-    epoch_s = session.scalar(select(func.avg(Epoch.seconds)).where(Epoch.trial_id == trial_id))
-    left_s = seconds - (now(session) - job.started_at).total_seconds() - REPORT_S
+    epoch_s = session.scalar(select(func.avg(Epoch.seconds)).where(Epoch.trial_id == trial_id)) or 1.0
+    left_s = seconds - (now(session) - job.started_at).total_seconds()
     lanes = _lanes(session, spec, lease_s)
     fewest = max(1, min(final.epochs, spec.budget.epochs))
     planned = final
     for seeds in range(final.seeds, 0, -1):
         for controls in (final.controls, 1) if seeds == 1 else (final.controls,):
             planned = final.model_copy(update={"seeds": seeds, "controls": controls})
-            runs = _rounds(planned, lanes)
-            epochs = int(left_s / (runs * MARGIN * (epoch_s or 1.0)))
+            training_s = left_s - _report_s(session, job, planned, epoch_s)
+            epochs = int(training_s / (_rounds(planned, lanes) * MARGIN * epoch_s))
             if epochs >= fewest or (seeds == 1 and controls == 1):
                 planned = planned.model_copy(update={"epochs": max(1, min(final.epochs, epochs))})
                 return Plan(planned, _less(final, planned, seconds))
@@ -158,7 +163,8 @@ def fit_controls(session: Session, job: Job, spec: JobSpec, planned: FinalSpec, 
     if spec.budget.seconds is None or job.started_at is None:
         return Plan(planned)
     epoch_s = session.scalar(select(func.avg(Epoch.seconds)).where(Epoch.trial_id == trial_id)) or 1.0
-    left_s = spec.budget.seconds - (now(session) - job.started_at).total_seconds() - REPORT_S
+    left_s = spec.budget.seconds - (now(session) - job.started_at).total_seconds()
+    left_s -= _report_s(session, job, planned, epoch_s)
     lanes = _lanes(session, spec, lease_s)
     rounds = int(left_s / (planned.epochs * epoch_s * MARGIN))
     controls = max(1, min(planned.controls, rounds * lanes // planned.seeds - 1))
@@ -175,8 +181,11 @@ def _less(asked: FinalSpec, planned: FinalSpec, seconds: float) -> str:
     return f"to end within {seconds:g} s, " + " and ".join(changes) if changes else ""
 
 
-def _finals_s(final: FinalSpec, epoch_s: float, lanes: int) -> float:
-    return _rounds(final, lanes) * final.epochs * epoch_s * MARGIN
+def _report_s(session: Session, job: Job, final: FinalSpec, epoch_s: float) -> float:
+    """The report, which scores the test images by every retraining; an epoch goes forward and back, which is thrice."""
+    data = session.get_one(Dataset, job.dataset_id)
+    once_s = epoch_s * data.test / (3 * data.train + data.validation)
+    return REPORT_S + once_s * ((final.controls + 2) * final.seeds + VERIFICATIONS)
 
 
 def _rounds(final: FinalSpec, lanes: int) -> int:

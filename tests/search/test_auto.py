@@ -161,10 +161,11 @@ def test_workers_that_propose_at_once_do_not_crowd_together() -> None:
 
 
 def test_what_runs_makes_a_difference_to_candidates_like_it() -> None:
-    history = completed(draw(SPACE, 30), [worth(candidate) for candidate in draw(SPACE, 30)])
+    candidates = draw(SPACE, 12)
+    history = completed(candidates, [share("conv")(candidate) for candidate in candidates])
     before = proposed(history)
     beside = [candidate for candidate in SPACE.neighbours(before[0]) if candidate not in before]
-    running = [Observation(number, candidate, False, False, 0, None) for number, candidate in enumerate(beside, 30)]
+    running = [Observation(number, candidate, False, False, 0, None) for number, candidate in enumerate(beside, 12)]
     assert proposed([*history, *running]) != before
 
 

@@ -162,7 +162,8 @@ def test_time_is_kept_for_the_retraining_by_what_an_epoch_takes(store: Store) ->
     job, spec = job_of(store, job_id), spec_of(store, job_id)
     assert job.started_at is not None
     # A finalist, two controls and the reference, two seeds each, four epochs, on two workers: four rounds.
-    kept = 4 * 4 * 4.0 * MARGIN + REPORT_S
+    # The test images by eight networks, and three times more to verify; they are 20, and an epoch is worth 3 × 64 + 16.
+    kept = 4 * 4 * 4.0 * MARGIN + REPORT_S + 4.0 * 20 / 208 * (8 + 3)
     with store.read() as session:
         deadline = budget.search_deadline(session, job, spec, LEASE_S)
     assert deadline is not None
@@ -225,8 +226,10 @@ def test_what_fits_is_retrained_as_the_job_says(store: Store) -> None:
 @pytest.mark.parametrize(
     ("epoch_s", "expected"),
     [
-        pytest.param(0.195, {"epochs": 19}, id="fewer epochs"),  # 60 / (15 × 1.05 × 0.195)
-        pytest.param(2.5, {"epochs": 2, "seeds": 2}, id="then fewer seeds"),  # 60 / (10 × 1.05 × 2.5)
+        # (68 − 0.2 × 20 / 208 × 18) / (15 × 1.05 × 0.2)
+        pytest.param(0.2, {"epochs": 21}, id="fewer epochs"),
+        # (68 − 2.5 × 20 / 208 × 13) / (10 × 1.05 × 2.5)
+        pytest.param(2.5, {"epochs": 2, "seeds": 2}, id="then fewer seeds"),
         pytest.param(8.0, {"epochs": 2, "seeds": 1, "controls": 1}, id="then a single control"),
         pytest.param(500.0, {"epochs": 1, "seeds": 1, "controls": 1}, id="at least something"),
     ],
@@ -249,7 +252,7 @@ def test_controls_become_fewer_where_the_finalists_left_little_time(store: Store
         job, spec = jobs.get(session, job_id), spec_of(store, job_id)
         asked = spec.final.model_copy(update={"epochs": 9, "seeds": 1})
         plan = budget.fit_controls(session, job, spec, asked, taken.trial_id, LEASE_S)
-    # 30 s for runs of nine and a half seconds: three, one of which is the reference.
+    # 38 s, less a half for the report, for runs of nine and a half seconds: three, one of which is the reference.
     assert plan.final.controls == 2
     assert plan.note == "to end within 100 s, final.controls became 2 instead of 3"
 
