@@ -71,7 +71,7 @@ class DartsOptions(SupernetOptions):
     """Of differentiable search, and GDAS."""
 
     arch_lr: float | None = Field(
-        None, gt=0, le=1, description="learning rate of the architecture's parameters (Adam); null: what suits the steps"
+        None, gt=0, le=1, description="of the architecture's parameters (Adam); null: what suits the steps"
     )
     discretise: Literal["alpha", "perturbation"] = Field(
         "perturbation", description="alpha: the largest; perturbation: the operation whose absence costs most"

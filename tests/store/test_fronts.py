@@ -1,6 +1,7 @@
 """Several objectives: the Pareto set that is kept as trials complete, incumbents, finalists."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ OBJECTIVES: dict[str, list[Any]] = {
     "accuracy last, params maximised": [{"metric": "params", "direction": "maximize"}, "memory_mb", "accuracy"],
     "no accuracy": ["params", "macs"],
 }
-SIGNS = {
+SIGNS: dict[str, Callable[[float, Any], tuple[float, ...]]] = {
     "accuracy and params": lambda a, c: (a, -c.params),
     "three": lambda a, c: (a, -c.macs, -c.latency_ms),
     "accuracy last, params maximised": lambda a, c: (a, c.params, -c.memory_mb),

@@ -8,7 +8,7 @@ from nas.spec import JobSpec
 from nas.store import jobs, trials
 from nas.store.history import Replay
 from nas.store.session import Store
-from nas.store.states import JobState, Reason, TrialState
+from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.trials import Claim, Rungs
 from tests.support import (
     LEASE_S,
@@ -205,7 +205,7 @@ def test_paused_trials_end_when_the_search_is_over_and_leave_no_checkpoint(store
     with store.write() as session:
         seen = jobs.standstill(session)
         assert seen is not None
-        jobs.go_on(session, seen, [jobs.NewTrial("report", 0)])
+        jobs.go_on(session, seen, [jobs.NewTrial(Phase.REPORT, 0)])
     with store.read() as session:
         assert jobs.leftover(session) == job_id
     with store.write() as session:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 from torch import Tensor, nn
 
 from nas.train.initialisation import INITIALISATIONS, initialise

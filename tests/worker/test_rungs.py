@@ -1,17 +1,21 @@
 """Searches whose trials wait at rungs, and go on from their checkpoints."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 import worker.train
+from nas.model import Network
+from nas.store import trials
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Trial
 from nas.train.recipe import Recipe
 from tests.support import expire, open_store
 from tests.worker.running import ALL, SEARCHING, a_worker, add, job_of, run_while, trials_of
 from worker.context import Context
+from worker.evaluate import evaluate
 from worker.step import step, take
 
 HALVING = {"method": "halving", "eta": 2, "first": 1}
@@ -79,9 +83,8 @@ def test_a_search_of_few_trials_trains_its_best_to_the_end(tmp_path: Path) -> No
 
 def test_each_rung_ends_annealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipes: list[Recipe] = []
-    evaluate = worker.train.evaluate
 
-    def noted(*args, **kwargs):  # type: ignore[no-untyped-def]
+    def noted(*args: Any, **kwargs: Any) -> Network:
         recipes.append(args[2])
         return evaluate(*args, **kwargs)
 
@@ -104,7 +107,7 @@ def test_a_trial_whose_worker_dies_after_the_rung_is_paused_by_the_next_one(tmp_
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
         job_id = add(context, budget={"trials": 2, "epochs": 4}, pruning=HALVING)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(worker.train.trials, "pause", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(trials, "pause", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 step(context)
         [trial] = searched(context, job_id)
