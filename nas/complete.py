@@ -52,7 +52,11 @@ def complete(
     # About 10,000 images an epoch are what a cell network of this size learns from in few epochs.
     budget.setdefault("epochs", 5 if images >= MANY_IMAGES else 8 if images >= FEW_IMAGES else 16)
     final: dict[str, Any] = dict(body.get("final") or {})
-    final.setdefault("epochs", 30 if images >= FEW_IMAGES else 60)
+    one_shot = STRATEGIES[body.get("strategy", "auto")].prepares == "supernet"
+    # A supernet alone takes a minute on small images, and hands over several finalists: the others retrain less.
+    final.setdefault("epochs", (24 if one_shot else 30) if images >= FEW_IMAGES else 60)
+    if one_shot:
+        final.setdefault("seeds", 2)
     body = body | {"space": space, "budget": budget, "final": final}
     if body.get("transfer"):
         body = _transferred(body)

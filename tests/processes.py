@@ -23,6 +23,7 @@ TINY: dict[str, Any] = {
     "dataset": "digits",
     "space": {"ops": ["skip_connect", "max_pool_3x3", "sep_conv_3x3"], "nodes": 2, "channels": 4, "cells": 3},
     "strategy": "random",
+    "pruning": "none",
     "budget": {"trials": 3, "epochs": 2},
     "final": {"finalists": 1, "controls": 1, "epochs": 2, "seeds": 2},
 }

@@ -11,7 +11,7 @@ from nas.complete import complete
 from nas.errors import InvalidInput
 from nas.objectives import ObjectiveForm
 from nas.oneshot.plan import default_epochs
-from nas.search.options import PruningSpec
+from nas.search.options import AutoOptions, PruningSpec
 from nas.space import (
     Candidate,
     FixedSpace,
@@ -63,7 +63,7 @@ def test_small_images_get_a_small_network() -> None:
         space=SpaceSpec.model_validate({"ops": DEFAULT_OPERATIONS, "nodes": 4, "channels": 8, "cells": 4}),
         recipe=RecipeSpec(),
         strategy="auto",
-        options={"warm_start": 500, "exploration": 0.15},
+        options=AutoOptions().model_dump(),
         pruning=PruningSpec(method="halving", eta=3, first=None),
         objectives=(ObjectiveForm(metric="accuracy", direction="maximize"),),
         screening=1,
@@ -127,6 +127,8 @@ def test_time_or_epochs_alone_limit_a_search(limit: dict[str, Any]) -> None:
 def test_a_one_shot_job_tries_what_its_supernet_hands_over() -> None:
     spec = filled(strategy="pc_darts", options={"candidates": 5})
     assert (spec.budget.trials, spec.final.finalists, spec.pruning.method) == (5, 3, "none")
+    assert (spec.final.epochs, spec.final.seeds) == (24, 2)
+    assert filled(strategy="pc_darts", final={"seeds": 5}).final.seeds == 5
     assert filled(strategy="pc_darts", pruning="halving").pruning.method == "halving"
     assert spec.options["epochs"] == default_epochs("pc_darts", 1149)
     assert filled(strategy="darts", options={"epochs": 7}).options["epochs"] == 7

@@ -422,7 +422,7 @@ def test_a_spec_cannot_be_changed() -> None:
         ({"budget": {"trials": 24.0}}, "budget.trials", "valid integer"),
         ({"budget": {"seconds": float("nan")}}, "budget.seconds", "finite number"),
         ({"strategy": "bayes"}, "strategy", f"allowed: {', '.join(STRATEGIES)}"),
-        ({"options": {"startup": 3}}, "options.startup", "Extra inputs are not permitted"),
+        ({"options": {"startup": 3}}, "options.startup", "allowed: warm_start, exploration"),
         ({"strategy": "tpe", "options": {"startup": 0}}, "options.startup", "greater than or equal to 1"),
         ({"pruning": "luck"}, "pruning.method", "'halving', 'hyperband', 'median' or 'none'"),
         ({"objectives": ["speed"]}, "objectives.0.metric", "'latency_ms'"),

