@@ -69,8 +69,8 @@ def run(context: Context, claim: Claim) -> None:
         log.info("job %s trial %d is not trained: %s", claim.job_id, claim.number, infeasible)
     except Diverged as diverged:
         _fail(context, claim, Reason.DIVERGED, str(diverged))
-    except torch.OutOfMemoryError as error:
-        _fail(context, claim, Reason.OUT_OF_MEMORY, str(error))
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        _fail(context, claim, Reason.OUT_OF_MEMORY, str(error) or "there is not enough memory")
     except (OperationalError, InterfaceError):
         raise  # the database is away, which is no fault of the trial: its lease runs out, and it is resumed
     except Exception:  # whatever else a trial raises is recorded with it, and the search goes on

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from sqlalchemy import select
 
 import worker.train
 from nas.data.images import ImageSet
 from nas.space import Candidate
-from nas.store.states import JobState, Phase, TrialState
+from nas.spec import JobSpec
+from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Trial
 from nas.store.trials import Claim
 from nas.train.recipe import Recipe
@@ -202,3 +204,28 @@ def test_a_job_whose_next_phase_cannot_be_planned_fails_with_the_reason(
         job = job_of(context, job_id)
     assert job.state == JobState.FAILED
     assert job.reason == "the next phase could not be planned: ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_network_too_large_for_the_device_is_tried_again_once_and_is_no_accuracy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def too_large(*_: Any, **__: Any) -> Any:
+        raise error
+
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
+        job_id = add(context, budget={"trials": 5, "epochs": 1})
+        with monkeypatch.context() as patch:
+            patch.setattr(worker.train, "evaluate", too_large)
+            step(context)
+            [first] = trials_of(context, job_id)
+            assert (first.state, first.attempt) == (TrialState.QUEUED, 1)
+            for _ in range(7):
+                step(context)
+        found = trials_of(context, job_id)
+        assert [(trial.state, trial.reason, trial.attempt) for trial in found] == [
+            (TrialState.FAILED, Reason.OUT_OF_MEMORY, 2)
+        ] * 4
+        assert job_of(context, job_id).state == JobState.RUNNING  # four in a row are no fault of the machine
+        seen = context.history(job_id, JobSpec.model_validate(job_of(context, job_id).spec))
+        assert [(one.finished, one.complete, one.score) for one in seen] == [(True, False, None)] * 4
