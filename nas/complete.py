@@ -54,7 +54,7 @@ def complete(
     final: dict[str, Any] = dict(body.get("final") or {})
     one_shot = STRATEGIES[body.get("strategy", "auto")].prepares == "supernet"
     # A supernet alone takes a minute on small images, and hands over several finalists: the others retrain less.
-    final.setdefault("epochs", (24 if one_shot else 30) if images >= FEW_IMAGES else 60)
+    final.setdefault("epochs", (12 if one_shot else 30) if images >= FEW_IMAGES else 60)
     if one_shot:
         final.setdefault("seeds", 2)
     body = body | {"space": space, "budget": budget, "final": final}

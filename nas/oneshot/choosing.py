@@ -22,7 +22,7 @@ from nas.space import Candidate, CellSpace, Genotype
 Scored = tuple[tuple[Candidate, float], ...]
 """Candidates with their scores in the supernet."""
 
-PERTURBED: Final = 64
+PERTURBED: Final = 40
 """Images that a perturbation is judged on: some two hundred judgements, each by all operations at once."""
 
 HURRIED: Final = 20

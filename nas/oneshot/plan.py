@@ -19,7 +19,7 @@ the largest of eight softmax shares can then become 0.7."""
 LEAST_ARCH_LR: Final = 3e-4
 """Of Liu et al. 2019, whose searches take 10,000 steps and more."""
 
-IMAGES: Final[dict[str, int]] = {"darts": 3_400, "pc_darts": 4_600, "gdas": 9_000, "random_ws": 14_000}
+IMAGES: Final[dict[str, int]] = {"darts": 3_700, "pc_darts": 5_700, "gdas": 17_000, "random_ws": 32_000}
 """Images, repeats included, that a supernet's weights should see at least; methods that compute more see fewer."""
 
 FEWEST_EPOCHS: Final = 6
