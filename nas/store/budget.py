@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Final
+from typing import Final, Self
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -26,6 +26,9 @@ LARGEST_SHARE: Final = 0.5
 
 PREPARATION_SHARES: Final = {Phase.SCREENING: 0.1, Phase.SUPERNET: 0.3}
 """Of `budget.seconds` that the preparation may take."""
+
+FEWEST_SHARE: Final = 2 / 3
+"""Of a search trial's epochs that a retraining should have at least; before it has fewer, there are fewer seeds."""
 
 MARGIN: Final = 1.05
 """By which the retraining is thought to take longer than the epochs of the search let one expect."""
@@ -101,13 +104,11 @@ def search_deadline(
         return None
     if phase in PREPARATION_SHARES:
         return job.started_at + timedelta(seconds=PREPARATION_SHARES[phase] * seconds)
-    epochs = job.search_epochs + job.final_epochs
     kept = LARGEST_SHARE * seconds
-    if epochs:
-        lanes = _lanes(session, spec, lease_s)
-        epoch_s = job.train_seconds / epochs
-        retraining_s = _rounds(spec.final, lanes) * spec.final.epochs * epoch_s * MARGIN
-        kept = min(kept, retraining_s + _report_s(session, job, spec.final, epoch_s))
+    epoch_s = _epoch_s(session, job)
+    if epoch_s is not None:
+        pace = _Pace.of(session, job, spec, epoch_s, lease_s)
+        kept = min(kept, pace.takes_s(pace.fitting(spec.final, kept)))
     return job.started_at + timedelta(seconds=seconds - kept)
 
 
@@ -131,25 +132,13 @@ def plan_finals(session: Session, job: Job, spec: JobSpec, trial_id: int | None,
         session, job, spec, lease_s: of the job.
         trial_id: of a search trial whose epochs took as long as the retraining's will.
     """
-    final, seconds = spec.final, spec.budget.seconds
+    seconds = spec.budget.seconds
     if seconds is None or job.started_at is None or trial_id is None:
-        return Plan(final)
+        return Plan(spec.final)
     epoch_s = session.scalar(select(func.avg(Epoch.seconds)).where(Epoch.trial_id == trial_id)) or 1.0
     left_s = seconds - (now(session) - job.started_at).total_seconds()
-    lanes = _lanes(session, spec, lease_s)
-    fewest = max(1, min(final.epochs, spec.budget.epochs))
-    planned = final
-    for seeds in range(final.seeds, 0, -1):
-        for controls in (final.controls, 1) if seeds == 1 else (final.controls,):
-            planned = final.model_copy(update={"seeds": seeds, "controls": controls})
-            training_s = left_s - _report_s(session, job, planned, epoch_s)
-            epochs = int(training_s / (_rounds(planned, lanes) * MARGIN * epoch_s))
-            if epochs >= fewest or (seeds == 1 and controls == 1):
-                planned = planned.model_copy(update={"epochs": max(1, min(final.epochs, epochs))})
-                return Plan(planned, _less(final, planned, seconds))
-            if controls == 1:
-                break
-    return Plan(planned, _less(final, planned, seconds))
+    planned = _Pace.of(session, job, spec, epoch_s, lease_s).fitting(spec.final, left_s)
+    return Plan(planned, _less(spec.final, planned, seconds))
 
 
 def fit_controls(session: Session, job: Job, spec: JobSpec, planned: FinalSpec, trial_id: int, lease_s: float) -> Plan:
@@ -164,12 +153,76 @@ def fit_controls(session: Session, job: Job, spec: JobSpec, planned: FinalSpec, 
         return Plan(planned)
     epoch_s = session.scalar(select(func.avg(Epoch.seconds)).where(Epoch.trial_id == trial_id)) or 1.0
     left_s = spec.budget.seconds - (now(session) - job.started_at).total_seconds()
-    left_s -= _report_s(session, job, planned, epoch_s)
-    lanes = _lanes(session, spec, lease_s)
+    pace = _Pace.of(session, job, spec, epoch_s, lease_s)
+    left_s -= pace.report_s(planned)
     rounds = int(left_s / (planned.epochs * epoch_s * MARGIN))
-    controls = max(1, min(planned.controls, rounds * lanes // planned.seeds - 1))
+    controls = max(1, min(planned.controls, rounds * pace.lanes // planned.seeds - 1))
     fitting = planned.model_copy(update={"controls": controls})
     return Plan(fitting, _less(planned, fitting, spec.budget.seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How long the retraining of a job takes.
+
+    Attributes:
+        epoch_s: an epoch of one network.
+        once_s: the test images once through one network.
+        lanes: networks that are trained side by side.
+        fewest: epochs below which there are rather fewer seeds.
+    """
+
+    epoch_s: float
+    once_s: float
+    lanes: int
+    fewest: int
+
+    @classmethod
+    def of(cls, session: Session, job: Job, spec: JobSpec, epoch_s: float, lease_s: float) -> Self:
+        """An epoch goes forward and back through the training images, which is thrice as much as forward."""
+        data = session.get_one(Dataset, job.dataset_id)
+        alive = max(1, len(workers.alive(session, lease_s)))
+        lanes = min(alive, spec.budget.parallel or alive)
+        once_s = epoch_s * data.test / (3 * data.train + data.validation)
+        return cls(epoch_s, once_s, lanes, max(1, min(spec.final.epochs, ceil(FEWEST_SHARE * spec.budget.epochs))))
+
+    def takes_s(self, final: FinalSpec) -> float:
+        """The retraining with its report."""
+        return self._rounds(final) * final.epochs * self.epoch_s * MARGIN + self.report_s(final)
+
+    def report_s(self, final: FinalSpec) -> float:
+        """The report, which scores the test images by every retraining of the winner and its opponents."""
+        return REPORT_S + self.once_s * ((final.controls + 2) * final.seeds + VERIFICATIONS)
+
+    def fitting(self, final: FinalSpec, left_s: float) -> FinalSpec:
+        """What there is time for: as many seeds as can have the fewest epochs; a single control before no model."""
+        choices = [{"seeds": seeds} for seeds in range(final.seeds, 0, -1)] + [{"seeds": 1, "controls": 1}]
+        for choice in choices:
+            planned = final.model_copy(update=choice)
+            epochs = int((left_s - self.report_s(planned)) / (self._rounds(planned) * self.epoch_s * MARGIN))
+            if epochs >= self.fewest:
+                break
+        return planned.model_copy(update={"epochs": max(1, min(final.epochs, epochs))})
+
+    def _rounds(self, final: FinalSpec) -> int:
+        """Trainings one after the other: with several finalists these first, because the winner's opponents need it."""
+        opponents = (final.controls + 1) * final.seeds
+        if final.finalists == 1:
+            return ceil((opponents + final.seeds) / self.lanes)
+        return ceil(final.finalists * final.seeds / self.lanes) + ceil(opponents / self.lanes)
+
+
+def _epoch_s(session: Session, job: Job) -> float | None:
+    """What an epoch of the incumbent takes, or of all trials so far; None before the first one."""
+    best = None
+    if job.best_trial is not None:
+        best = session.scalar(
+            select(func.avg(Epoch.seconds))
+            .join(Trial, Trial.id == Epoch.trial_id)
+            .where(Trial.job_id == job.id, Trial.number == job.best_trial)
+        )
+    epochs = job.search_epochs + job.final_epochs
+    return best or (job.train_seconds / epochs if epochs else None)
 
 
 def _less(asked: FinalSpec, planned: FinalSpec, seconds: float) -> str:
@@ -179,23 +232,3 @@ def _less(asked: FinalSpec, planned: FinalSpec, seconds: float) -> str:
         if getattr(planned, name) != getattr(asked, name)
     ]
     return f"to end within {seconds:g} s, " + " and ".join(changes) if changes else ""
-
-
-def _report_s(session: Session, job: Job, final: FinalSpec, epoch_s: float) -> float:
-    """The report, which scores the test images by every retraining; an epoch goes forward and back, which is thrice."""
-    data = session.get_one(Dataset, job.dataset_id)
-    once_s = epoch_s * data.test / (3 * data.train + data.validation)
-    return REPORT_S + once_s * ((final.controls + 2) * final.seeds + VERIFICATIONS)
-
-
-def _rounds(final: FinalSpec, lanes: int) -> int:
-    """Retrainings one after the other: with several finalists, these first, because the winner's opponents need it."""
-    opponents = (final.controls + 1) * final.seeds
-    if final.finalists == 1:
-        return ceil((opponents + final.seeds) / lanes)
-    return ceil(final.finalists * final.seeds / lanes) + ceil(opponents / lanes)
-
-
-def _lanes(session: Session, spec: JobSpec, lease_s: float) -> int:
-    alive = max(1, len(workers.alive(session, lease_s)))
-    return min(alive, spec.budget.parallel or alive)

@@ -262,3 +262,21 @@ def test_a_job_without_a_limit_keeps_what_it_asks_for(store: Store) -> None:
     taken = run_trial(store)
     assert planned(store, job_id, taken) == budget.Plan(spec_of(store, job_id).final)
     assert job_of(store, job_id).state == JobState.RUNNING
+
+
+def test_a_retraining_that_has_to_be_made_smaller_keeps_only_what_the_smaller_one_takes(store: Store) -> None:
+    """Half of the time would be too little for all seeds: the search goes on in what fewer seeds leave of that half."""
+    final = {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3}
+    job_id = add_job(store, trials=10, epochs=30, seconds=1000, final=final)
+    taken = take(store)
+    train(store, taken, 30, seconds=1.5)
+    finish(store, taken)
+    job = job_of(store, job_id)
+    assert job.started_at is not None
+    with store.read() as session:
+        deadline = budget.search_deadline(session, job, spec_of(store, job_id), LEASE_S)
+    # On one worker: 15 trainings of 20 epochs fit into 500 s, as 15 × 20 × 1.5 × 1.05 = 472.5; the report takes the rest.
+    scoring = 1.5 * 20 / 208 * (5 * 3 + 3)
+    assert (500 - REPORT_S - scoring) / (15 * 1.5 * MARGIN) == pytest.approx(20.5, abs=0.1)
+    kept = 15 * 20 * 1.5 * MARGIN + REPORT_S + scoring
+    assert deadline == job.started_at + timedelta(seconds=1000 - kept)
