@@ -27,6 +27,9 @@ LARGEST_SHARE: Final = 0.5
 PREPARATION_SHARES: Final = {Phase.SCREENING: 0.1, Phase.SUPERNET: 0.3}
 """Of `budget.seconds` that the preparation may take."""
 
+REFERENCE: Final = 0.35
+"""Of a cell network's training, what that of a plain residual network of as many parameters takes, at the most."""
+
 FEWEST_SHARE: Final = 2 / 3
 """Of a search trial's epochs that a retraining should have at least; before it has fewer, there are fewer seeds."""
 
@@ -155,8 +158,8 @@ def fit_controls(session: Session, job: Job, spec: JobSpec, planned: FinalSpec, 
     left_s = spec.budget.seconds - (now(session) - job.started_at).total_seconds()
     pace = _Pace.of(session, job, spec, epoch_s, lease_s)
     left_s -= pace.report_s(planned)
-    rounds = int(left_s / (planned.epochs * epoch_s * MARGIN))
-    controls = max(1, min(planned.controls, rounds * pace.lanes // planned.seeds - 1))
+    rounds = left_s / (planned.epochs * epoch_s * MARGIN) - REFERENCE * planned.seeds / pace.lanes
+    controls = max(1, min(planned.controls, int(rounds) * pace.lanes // planned.seeds))
     fitting = planned.model_copy(update={"controls": controls})
     return Plan(fitting, _less(planned, fitting, spec.budget.seconds))
 
@@ -204,12 +207,16 @@ class _Pace:
                 break
         return planned.model_copy(update={"epochs": max(1, min(final.epochs, epochs))})
 
-    def _rounds(self, final: FinalSpec) -> int:
-        """Trainings one after the other: with several finalists these first, because the winner's opponents need it."""
-        opponents = (final.controls + 1) * final.seeds
-        if final.finalists == 1:
-            return ceil((opponents + final.seeds) / self.lanes)
-        return ceil(final.finalists * final.seeds / self.lanes) + ceil(opponents / self.lanes)
+    def _rounds(self, final: FinalSpec) -> float:
+        """Trainings one after the other: with several finalists these first, because the winner's opponents need it.
+
+        The reference comes last, on workers that have nothing else to do in the last round, and then on all of them.
+        """
+        first = final.finalists * final.seeds if final.finalists > 1 else 0
+        second = (final.controls + (final.finalists == 1)) * final.seeds
+        idle = -second % self.lanes
+        left = max(0.0, REFERENCE * final.seeds - idle) / self.lanes
+        return ceil(first / self.lanes) + ceil(second / self.lanes) + left
 
 
 def _epoch_s(session: Session, job: Job) -> float | None:

@@ -6,7 +6,7 @@ import pytest
 
 from nas.spec import FinalSpec, JobSpec
 from nas.store import budget, jobs, trials, workers
-from nas.store.budget import LARGEST_SHARE, MARGIN, REPORT_S
+from nas.store.budget import LARGEST_SHARE, MARGIN, REFERENCE, REPORT_S
 from nas.store.session import Store
 from nas.store.states import JobState, TrialState
 from nas.store.trials import Claim
@@ -161,9 +161,9 @@ def test_time_is_kept_for_the_retraining_by_what_an_epoch_takes(store: Store) ->
     finish(store, taken)
     job, spec = job_of(store, job_id), spec_of(store, job_id)
     assert job.started_at is not None
-    # A finalist, two controls and the reference, two seeds each, four epochs, on two workers: four rounds.
+    # A finalist and two controls, two seeds each, four epochs, on two workers: three rounds. Then the reference's two.
     # The test images by eight networks, and three times more to verify; they are 20, and an epoch is worth 3 × 64 + 16.
-    kept = 4 * 4 * 4.0 * MARGIN + REPORT_S + 4.0 * 20 / 208 * (8 + 3)
+    kept = (3 + REFERENCE) * 4 * 4.0 * MARGIN + REPORT_S + 4.0 * 20 / 208 * (8 + 3)
     with store.read() as session:
         deadline = budget.search_deadline(session, job, spec, LEASE_S)
     assert deadline is not None
@@ -226,11 +226,11 @@ def test_what_fits_is_retrained_as_the_job_says(store: Store) -> None:
 @pytest.mark.parametrize(
     ("epoch_s", "expected"),
     [
-        # (68 − 0.2 × 20 / 208 × 18) / (15 × 1.05 × 0.2)
-        pytest.param(0.2, {"epochs": 21}, id="fewer epochs"),
-        # (68 − 2.5 × 20 / 208 × 13) / (10 × 1.05 × 2.5)
-        pytest.param(2.5, {"epochs": 2, "seeds": 2}, id="then fewer seeds"),
-        pytest.param(8.0, {"epochs": 2, "seeds": 1, "controls": 1}, id="then a single control"),
+        # (68 − 0.2 × 20 / 208 × 18) / (13.05 × 1.05 × 0.2)
+        pytest.param(0.2, {"epochs": 24}, id="fewer epochs"),
+        # (68 − 3 × 20 / 208 × 13) / (8.7 × 1.05 × 3)
+        pytest.param(3.0, {"epochs": 2, "seeds": 2}, id="then fewer seeds"),
+        pytest.param(8.0, {"epochs": 3, "seeds": 1, "controls": 1}, id="then a single control"),
         pytest.param(500.0, {"epochs": 1, "seeds": 1, "controls": 1}, id="at least something"),
     ],
 )
@@ -252,9 +252,13 @@ def test_controls_become_fewer_where_the_finalists_left_little_time(store: Store
         job, spec = jobs.get(session, job_id), spec_of(store, job_id)
         asked = spec.final.model_copy(update={"epochs": 9, "seeds": 1})
         plan = budget.fit_controls(session, job, spec, asked, taken.trial_id, LEASE_S)
-    # 38 s, less a half for the report, for runs of nine and a half seconds: three, one of which is the reference.
-    assert plan.final.controls == 2
-    assert plan.note == "to end within 100 s, final.controls became 2 instead of 3"
+    # 38 s, less a half for the report, for runs of nine and a half seconds: three, and what the reference takes.
+    assert plan.final.controls == 3
+    with store.read() as session:
+        asked = asked.model_copy(update={"epochs": 20})
+        plan = budget.fit_controls(session, job, spec, asked, taken.trial_id, LEASE_S)
+    assert plan.final.controls == 1
+    assert plan.note == "to end within 100 s, final.controls became 1 instead of 3"
 
 
 def test_a_job_without_a_limit_keeps_what_it_asks_for(store: Store) -> None:
@@ -275,8 +279,9 @@ def test_a_retraining_that_has_to_be_made_smaller_keeps_only_what_the_smaller_on
     assert job.started_at is not None
     with store.read() as session:
         deadline = budget.search_deadline(session, job, spec_of(store, job_id), LEASE_S)
-    # On one worker: 15 trainings of 20 epochs fit into 500 s, as 15 × 20 × 1.5 × 1.05 = 472.5; the report takes the rest.
+    # On one worker: 12 trainings of 23 epochs, and three of the reference, fit into 500 s; the report takes the rest.
     scoring = 1.5 * 20 / 208 * (5 * 3 + 3)
-    assert (500 - REPORT_S - scoring) / (15 * 1.5 * MARGIN) == pytest.approx(20.5, abs=0.1)
-    kept = 15 * 20 * 1.5 * MARGIN + REPORT_S + scoring
+    trainings = 12 + 3 * REFERENCE
+    assert (500 - REPORT_S - scoring) / (trainings * 1.5 * MARGIN) == pytest.approx(23.6, abs=0.1)
+    kept = trainings * 23 * 1.5 * MARGIN + REPORT_S + scoring
     assert deadline == job.started_at + timedelta(seconds=1000 - kept)
