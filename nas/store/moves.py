@@ -35,11 +35,12 @@ def add(
     seed_index: int = 0,
     params: int | None = None,
     macs: int | None = None,
+    number: int | None = None,
 ) -> Trial:
-    """Adds a queued trial to a job whose row is locked, under the job's next number."""
+    """Adds a queued trial to a job whose row is locked, under the job's next number unless another one is given."""
     trial = Trial(
         job_id=job.id,
-        number=job.next_number,
+        number=job.next_number if number is None else number,
         phase=phase,
         state=TrialState.QUEUED,
         candidate=candidate.to_json() if candidate else None,
@@ -53,7 +54,8 @@ def add(
         losses=0,
         created_at=now(session),
     )
-    job.next_number += 1
+    if number is None:
+        job.next_number += 1
     session.add(trial)
     session.flush()
     _count(session, job.id, phase, {TrialState.QUEUED: 1})

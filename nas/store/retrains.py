@@ -42,9 +42,7 @@ def ask(session: Session, job_id: str, number: int) -> Trial:
         return last
     spec = JobSpec.model_validate(job.spec)
     asked = select(func.sum(Tally.count)).where(Tally.job_id == job_id, Tally.phase == Phase.RETRAIN)
-    # The next number is the search's; the row is locked, so that nobody sees it with another one.
-    next_number, job.next_number = job.next_number, FIRST_NUMBER + (session.scalar(asked) or 0)
-    trial = moves.add(
+    return moves.add(
         session,
         job,
         Phase.RETRAIN,
@@ -54,9 +52,8 @@ def ask(session: Session, job_id: str, number: int) -> Trial:
         seed_index=0 if last is None else last.seed_index + 1,
         params=searched.params,
         macs=searched.macs,
+        number=FIRST_NUMBER + (session.scalar(asked) or 0),
     )
-    job.next_number = next_number
-    return trial
 
 
 def package(session: Session, job_id: str, number: int) -> str:
