@@ -19,6 +19,7 @@ from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Dataset
 from nas.store.trials import Claim
 from worker.context import Context
+from worker.promote import next_to_go_on
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +89,7 @@ def _may_go_on(context: Context, seen: Standstill) -> bool:
     """Whether a paused trial is to be promoted first: since this worker looked for one, the last may have ended."""
     with context.store.read() as session:
         waiting = [rungs for rungs in trials.paused(session) if rungs.job_id == seen.job_id]
-    for rungs in waiting:
-        history = context.history(rungs.job_id, rungs.spec)
-        pruner = context.search(rungs.job_id, rungs.spec).pruner
-        if pruner.promote(history, rungs.spec.budget.epochs, closing=True) is not None:
-            return True
-    return False
+    return any(next_to_go_on(context, rungs, closing=True) is not None for rungs in waiting)
 
 
 def _end_paused(context: Context, job_id: str) -> None:

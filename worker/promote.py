@@ -1,7 +1,7 @@
 """Paused trials that may go on: which one, and from where."""
 
 from nas.store import trials
-from nas.store.trials import Claim
+from nas.store.trials import Claim, Rungs
 from worker.context import Context
 
 
@@ -13,9 +13,7 @@ def promote(context: Context) -> Claim | None:
     with context.store.read() as session:
         waiting = trials.paused(session)
     for rungs in waiting:
-        pruner = context.search(rungs.job_id, rungs.spec).pruner
-        history = context.history(rungs.job_id, rungs.spec)
-        number = pruner.promote(history, rungs.spec.budget.epochs, closing=rungs.closing)
+        number = next_to_go_on(context, rungs, closing=rungs.closing)
         if number is None:
             continue
         with context.store.write() as session:
@@ -23,3 +21,10 @@ def promote(context: Context) -> Claim | None:
         if claim is not None:
             return claim
     return None
+
+
+def next_to_go_on(context: Context, rungs: Rungs, *, closing: bool) -> int | None:
+    """What the pruner of a search says of its paused trials; see nas.search.pruner."""
+    pruner = context.search(rungs.job_id, rungs.spec).pruner
+    history = context.history(rungs.job_id, rungs.spec)
+    return pruner.promote(history, rungs.spec.budget.epochs, closing=closing)
