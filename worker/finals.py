@@ -51,6 +51,7 @@ def move_on(context: Context) -> bool:
         else:
             jobs.fail(session, seen, following.failure)
     log.info("job %s: %d trials added", seen.job_id, len(following.rows))
+    _end_paused(context, seen.job_id)
     return True
 
 

@@ -67,7 +67,7 @@ def test_those_that_go_on_are_the_best_of_their_rung(tmp_path: Path) -> None:
     best = max(at_the_rung.values())
     assert any(trial.state == TrialState.COMPLETE and at_the_rung[trial.number] == best for trial in found)
     worst = min(at_the_rung, key=lambda number: at_the_rung[number])
-    assert found[worst].state == TrialState.PAUSED  # until whoever comes by ends it
+    assert found[worst].state == TrialState.PRUNED
 
 
 def test_a_search_of_few_trials_trains_its_best_to_the_end(tmp_path: Path) -> None:
