@@ -136,6 +136,24 @@ class DashboardRunning(BaseModel):
     accuracy: float | None
 
 
+class DashboardWaiting(BaseModel):
+    """Why nothing of the job is running."""
+
+    reason: str = Field(
+        description="no_worker, no_gpu_worker, no_cpu_worker, all_busy, paused, dataset_not_ready or starting"
+    )
+    text: str = Field(description="the same for a person, with what to do about it")
+    position: int | None = Field(description="in the queue, from 1")
+    eta_s: float | None = Field(description="when a worker is expected to take it; null if nobody knows")
+
+
+class DashboardReason(BaseModel):
+    """How often attempts at trials came to a bad end for one reason."""
+
+    trials: int = Field(description="that ended with it")
+    again: int = Field(description="attempts after which the trial went back to the queue")
+
+
 class DashboardView(BaseModel):
     """The one endpoint to poll. `counts` are of all trials by state, `phases` finished and planned by phase."""
 
@@ -144,6 +162,10 @@ class DashboardView(BaseModel):
     progress: DashboardProgress
     counts: dict[str, int]
     phases: dict[str, dict[str, int]]
+    reasons: dict[str, DashboardReason] = Field(
+        description="why trials ended badly: lost, preempted, out_of_memory, disk_full, diverged, infeasible, error, "
+        "cancelled; those that occurred"
+    )
     best: DashboardBest | None
     incumbents: list[DashboardIncumbent]
     pareto: list[DashboardMember] | None = Field(
@@ -152,7 +174,7 @@ class DashboardView(BaseModel):
     supernet: DashboardSupernet | None = Field(description="null where the strategy trains none")
     running: list[DashboardRunning]
     verdict: dict[str, Any] | None
-    waiting: str | None
+    waiting: DashboardWaiting | None
     links: dict[str, str]
 
     @classmethod
@@ -172,6 +194,10 @@ class DashboardView(BaseModel):
             progress=DashboardProgress.model_validate(shown.progress, from_attributes=True),
             counts=shown.counts,
             phases=shown.phases,
+            reasons={
+                reason: DashboardReason(trials=ended, again=again)
+                for reason, (ended, again) in (job.reasons or {}).items()
+            },
             best=DashboardBest.of(shown.best),
             incumbents=[
                 DashboardIncumbent(trial=found.number, at_s=found.at_s, accuracy=found.accuracy)
@@ -193,6 +219,8 @@ class DashboardView(BaseModel):
                 for trial in shown.running
             ],
             verdict=job.verdict,
-            waiting=shown.waiting,
+            waiting=None
+            if shown.waiting is None
+            else DashboardWaiting.model_validate(shown.waiting, from_attributes=True),
             links=links(job.id),
         )

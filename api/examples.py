@@ -80,6 +80,9 @@ EXAMPLES: Final[dict[str, Any]] = {
             "final": {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3},
             "tensorboard": False,
             "seed": 0,
+            "device": "any",
+            "priority": 0,
+            "cache": True,
         },
     },
 }

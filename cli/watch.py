@@ -106,7 +106,7 @@ def _line(shown: dict[str, Any], *, patient: bool) -> tuple[str, str]:
     if progress["eta_s"] is not None:
         figures.append(f"about {_clock(progress['eta_s'])} left")
     if shown["waiting"] and not patient:
-        figures.append(f"waiting: {shown['waiting']}")
+        figures.append(f"waiting: {shown['waiting']['text']}")
     return PHASES[phase], ", ".join(figures)
 
 
@@ -133,13 +133,13 @@ def _figures(shown: dict[str, Any]) -> list[str]:
     return figures
 
 
-def _line_of(trial: dict[str, Any], waiting: str | None) -> tuple[str, str]:
+def _line_of(trial: dict[str, Any], waiting: dict[str, Any] | None) -> tuple[str, str]:
     """Of a retraining."""
     figures = [f"epoch {trial['epoch']}/{trial['epochs']}"]
     if trial["accuracy"] is not None:
         figures.append(f"{_percent(trial['accuracy'])} on validation")
     if waiting:
-        figures.append(f"waiting: {waiting}")
+        figures.append(f"waiting: {waiting['text']}")
     trained = trial["epoch"] >= trial["epochs"] and trial["state"] == "running"
     return PHASES["report"] if trained else f"retraining ({trial['state']})", ", ".join(figures)
 

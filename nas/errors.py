@@ -8,9 +8,15 @@ NasError
 │   ├── NotFound             nothing has that name or id
 │   ├── NotReady             ask again later; the message says what it waits for
 │   ├── IllegalTransition    the job or trial is in a state that does not allow this
+│   ├── Unauthorized         no key, or one that is not valid: send a valid one
+│   ├── Forbidden            the key's scope does not allow this: use another key
+│   ├── TooMany              a limit is reached: try again after `retry_after_s` seconds
+│   ├── TooLarge             more bytes than the owner may store: delete something first
 │   └── SettingsError        an environment variable or flag has to change before the program can start
 ├── LeaseLost            another worker owns the trial now: stop, write nothing
 ├── Stopped              the worker was asked to stop: hand the trial back
+├── DatasetUnready       its content cannot be read now: give the trial back, try later
+├── DiskFull             no space is left for a file: make room; the trial fails, nothing is half written
 ├── Diverged             the loss is not finite: record the architecture as a bad one, go on
 ├── Infeasible           the candidate breaks a limit of the job and is recorded as such: do not train it
 ├── SpaceExhausted       every candidate has been tried: end the search with what there is
@@ -76,6 +82,31 @@ class IllegalTransition(UserError):  # noqa: N818
         super().__init__(f"{what} is {state}; it cannot become {to}")
 
 
+class Unauthorized(UserError):  # noqa: N818
+    """There is no key, or it is not valid."""
+
+
+class Forbidden(UserError):  # noqa: N818
+    """The key's scope does not allow this."""
+
+
+class TooMany(UserError):  # noqa: N818
+    """A limit is reached.
+
+    Args:
+        message: which one, and how to stay below it.
+        retry_after_s: when it is worth trying again.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooLarge(UserError):  # noqa: N818
+    """More bytes than the owner may store."""
+
+
 class SettingsError(UserError):
     """A setting has to change before the program can start."""
 
@@ -86,6 +117,14 @@ class LeaseLost(NasError):  # noqa: N818
 
 class Stopped(NasError):  # noqa: N818
     """The worker was asked to stop. Hand the trial back."""
+
+
+class DatasetUnready(NasError):  # noqa: N818
+    """The content of a data set cannot be read now; the message says why, and how to mend it."""
+
+
+class DiskFull(NasError):  # noqa: N818
+    """No space is left where a file was to be stored. Nothing of it is left behind."""
 
 
 class Diverged(NasError):  # noqa: N818

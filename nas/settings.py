@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -16,6 +16,7 @@ from nas.errors import SettingsError
 PREFIX = "NAS_"
 _MEND = "it can be sqlite:////path/nas.db or postgresql://user@host/name"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS = ("text", "json")
 MAX_UPLOAD_BYTES = 4 << 30
 
 
@@ -32,6 +33,12 @@ class Settings:
         max_upload_bytes: the largest body that may bring a data set.
         plugins: modules to import for what they add, by their dotted names.
         log: level of the log.
+        log_format: `text` for people, `json` for machines: one object a line.
+        otel: OTLP/HTTP endpoint that spans are sent to; empty: none are made.
+        rate_per_minute: requests a minute that one key may make; 0: no limit.
+        max_open_jobs: jobs of one owner that may wait or run; 0: no limit.
+        max_stored_bytes: of one owner's data sets and files; 0: no limit.
+        cors: origins whose pages may call the API; none by default.
     """
 
     home: Path
@@ -42,6 +49,12 @@ class Settings:
     max_upload_bytes: int = MAX_UPLOAD_BYTES
     plugins: tuple[str, ...] = ()
     log: str = "INFO"
+    log_format: str = "text"
+    otel: str = ""
+    rate_per_minute: int = 1200
+    max_open_jobs: int = 100
+    max_stored_bytes: int = 0
+    cors: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -54,6 +67,9 @@ class Settings:
         log = (environ.get("NAS_LOG") or "INFO").upper()
         if log not in LOG_LEVELS:
             raise SettingsError(f"NAS_LOG is {log!r}; it can be {', '.join(LOG_LEVELS)}")
+        log_format = (environ.get("NAS_LOG_FORMAT") or "text").lower()
+        if log_format not in LOG_FORMATS:
+            raise SettingsError(f"NAS_LOG_FORMAT is {log_format!r}; it can be {', '.join(LOG_FORMATS)}")
         return cls(
             home=home,
             database_url=_database(environ.get("NAS_DATABASE_URL") or f"sqlite:///{quote(str(home / 'nas.db'))}"),
@@ -65,6 +81,12 @@ class Settings:
             ),
             plugins=_modules("NAS_PLUGINS", environ.get("NAS_PLUGINS") or ""),
             log=log,
+            log_format=log_format,
+            otel=_http_url("NAS_OTEL_ENDPOINT", environ.get("NAS_OTEL_ENDPOINT") or ""),
+            rate_per_minute=_count("NAS_RATE_PER_MINUTE", environ.get("NAS_RATE_PER_MINUTE") or "1200"),
+            max_open_jobs=_count("NAS_MAX_OPEN_JOBS", environ.get("NAS_MAX_OPEN_JOBS") or "100"),
+            max_stored_bytes=_count("NAS_MAX_STORED_BYTES", environ.get("NAS_MAX_STORED_BYTES") or "0"),
+            cors=_origins("NAS_CORS_ORIGINS", environ.get("NAS_CORS_ORIGINS") or ""),
         )
 
     def to_environ(self) -> dict[str, str]:
@@ -78,6 +100,12 @@ class Settings:
             "NAS_MAX_UPLOAD_BYTES": str(self.max_upload_bytes),
             "NAS_PLUGINS": ",".join(self.plugins),
             "NAS_LOG": self.log,
+            "NAS_LOG_FORMAT": self.log_format,
+            "NAS_OTEL_ENDPOINT": self.otel,
+            "NAS_RATE_PER_MINUTE": str(self.rate_per_minute),
+            "NAS_MAX_OPEN_JOBS": str(self.max_open_jobs),
+            "NAS_MAX_STORED_BYTES": str(self.max_stored_bytes),
+            "NAS_CORS_ORIGINS": ",".join(self.cors),
         }
 
     def log_to_stderr(self) -> None:
@@ -117,6 +145,31 @@ def _bytes(name: str, text: str) -> int:
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= 16 and 1 <= int(digits) <= 1 << 50):
         raise SettingsError(f"{name} is {text!r}; it has to be a number of bytes from 1 to {1 << 50}, without a unit")
     return int(digits)
+
+
+def _count(name: str, text: str) -> int:
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 16 and int(digits) <= 1 << 50):
+        raise SettingsError(f"{name} is {text!r}; it has to be a whole number from 0 to {1 << 50}; 0 means no limit")
+    return int(digits)
+
+
+def _http_url(name: str, text: str) -> str:
+    url = text.strip()
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.netloc):
+        raise SettingsError(f"{name} is {text!r}; it has to be an http:// or https:// URL")
+    return url
+
+
+def _origins(name: str, text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip() for part in text.split(",") if part.strip())
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
+            mend = "it has to be origins separated by commas, such as https://nas.example.org, without a path or *"
+            raise SettingsError(f"{name} has {origin!r}; {mend}")
+    return origins
 
 
 def _modules(name: str, text: str) -> tuple[str, ...]:

@@ -263,6 +263,13 @@ class JobSpec(Strict):
     final: FinalSpec = FinalSpec()
     tensorboard: bool = Field(False, description="write TensorBoard logs of every trial; GET …/tensorboard has them")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="the same seed with one worker gives the same search")
+    device: Literal["any", "cpu", "gpu"] = Field("any", description="workers that may train it: those on CPUs, on GPUs")
+    priority: int = Field(0, ge=-100, le=100, description="jobs of a higher one get workers first; 0 is usual")
+    cache: bool = Field(
+        True,
+        description="whether a training that the owner has paid for already (the same candidate, data, recipe "
+        "and seed) is taken over instead of done again",
+    )
 
     @model_validator(mode="after")
     def _known_options(self) -> Self:

@@ -96,9 +96,9 @@ def _fail(context: Context, claim: Claim, reason: Reason, error: str) -> None:
     error = error.replace("\x00", "\\x00")  # PostgreSQL's text cannot hold it
 
     def record(session: Session) -> None:
-        again = reason == Reason.ERROR and claim.phase != Phase.SEARCH and trials.retry(session, claim, error)
+        again = reason == Reason.ERROR and claim.phase != Phase.SEARCH and trials.retry(session, claim, reason, error)
         # The device may have been shared; what is too large for it when it is tried again is a bad candidate.
-        again = again or (reason == Reason.OUT_OF_MEMORY and trials.retry(session, claim, error, tries=2))
+        again = again or (reason == Reason.OUT_OF_MEMORY and trials.retry(session, claim, reason, error, tries=2))
         if not again:
             trials.finish(session, claim, TrialState.FAILED, reason=reason, error=error)
 

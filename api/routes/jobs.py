@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse
 from sqlalchemy.exc import IntegrityError
 from starlette.background import BackgroundTask
 
+from api.access import CurrentCaller
 from api.dashboard_schemas import DashboardView
 from api.deps import IfNoneMatch, Parts, Service, tagged
 from api.examples import EXAMPLES
@@ -34,7 +35,12 @@ router = APIRouter(
 
 
 @router.post("", status_code=201, responses={409: PROBLEM})
-def create(service: Service, response: Response, spec: Annotated[JobSpec, Body(openapi_examples=EXAMPLES)]) -> Created:
+def create(
+    service: Service,
+    caller: CurrentCaller,
+    response: Response,
+    spec: Annotated[JobSpec, Body(openapi_examples=EXAMPLES)],
+) -> Created:
     """Asks for a search. Workers begin as soon as one is free; poll the dashboard."""
     dataset = datasets.ensure(service.store, service.artifacts, spec.dataset, service.settings.data)
     body = spec.model_dump(mode="json", exclude_unset=True)
@@ -49,7 +55,7 @@ def create(service: Service, response: Response, spec: Annotated[JobSpec, Body(o
     )
     try:
         with service.store.write() as session:
-            job = jobs.create(session, whole, dataset)
+            job = jobs.create(session, whole, dataset, caller.owner)
     except IntegrityError as error:  # the row that the job refers to has just gone
         raise NotReady(f"the data set {spec.dataset!r} was deleted meanwhile; add it and post the job again") from error
     response.headers["Location"] = f"/v1/jobs/{job.id}"

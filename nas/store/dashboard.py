@@ -7,7 +7,7 @@ read, each by an index; a test counts the rows.
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nas.objectives import ObjectiveForm, in_order
@@ -19,6 +19,7 @@ from nas.store.progress import Progress, Tallies, finished, phase, progress, rea
 from nas.store.session import now
 from nas.store.states import ACTIVE_JOB, BUSY_TRIAL, Phase, TrialState
 from nas.store.tables import Dataset, Epoch, Incumbent, Job, Tally, Trial
+from nas.store.waiting import Waiting, waiting
 
 RUNNING_SHOWN: Final = 100
 INCUMBENTS_SHOWN: Final = 200
@@ -54,7 +55,7 @@ class Dashboard:
     pareto: list[Member] | None
     supernet: Supernet | None
     running: list[Trial]
-    waiting: str | None
+    waiting: Waiting | None
 
 
 def dashboard(session: Session, job_id: str, lease_s: float) -> Dashboard:
@@ -104,7 +105,7 @@ def dashboard(session: Session, job_id: str, lease_s: float) -> Dashboard:
         pareto=pareto.newest(session, job, spec) if len(spec.objectives) > 1 else None,
         supernet=supernet,
         running=list(running),
-        waiting=_waiting(session, job, alive) if active and not running else None,
+        waiting=waiting(session, job, alive) if active and not running else None,
     )
 
 
@@ -116,14 +117,3 @@ def _supernet(session: Session, job: Job, tallies: Tallies) -> Supernet | None:
     ).one()
     newest = select(Epoch).where(Epoch.trial_id == trial.id).order_by(Epoch.epoch.desc()).limit(EPOCHS_SHOWN)
     return Supernet(trial, list(reversed(session.scalars(newest).all())))
-
-
-def _waiting(session: Session, job: Job, alive: int) -> str:
-    if not alive:
-        return "no worker is alive; start one with `nas worker`, or more with `nas serve --workers N`"
-    earlier = session.scalar(
-        select(func.count()).select_from(Job).where(Job.state.in_(ACTIVE_JOB), Job.created_at < job.created_at)
-    )
-    if earlier:
-        return f"{earlier} earlier job{'s' if earlier > 1 else ''} first: workers take the oldest job that has work"
-    return "a worker takes it within seconds"

@@ -15,7 +15,7 @@ from nas.data.published import SPLIT_SEED
 from nas.errors import Conflict, InvalidInput, NotFound, NotReady
 from nas.store.artifacts import ArtifactStore, Stored
 from nas.store.session import Store, now
-from nas.store.tables import Artifact, Dataset, Job
+from nas.store.tables import LOCAL, PUBLIC, Artifact, Dataset, Job
 
 NAMED_JOBS: Final = 5
 """Jobs that a message names; it counts the others."""
@@ -144,6 +144,7 @@ def _same(row: Dataset, digest: str) -> Dataset:
 def _row(name: str, digest: str, data: ImageSet, stored: Stored) -> Dataset:
     channels, height, width = data.shape
     return Dataset(
+        owner=PUBLIC if name in BUILTIN else LOCAL,
         name=name,
         digest=digest,
         sha256=stored.sha256,

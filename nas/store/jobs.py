@@ -18,7 +18,7 @@ from nas.store import files, moves, trials
 from nas.store.artifacts import Stored
 from nas.store.session import now
 from nas.store.states import BUSY_TRIAL, FINALS, JobState, Phase, Reason, TrialState, advance
-from nas.store.tables import Dataset, Job, Tally, Trial
+from nas.store.tables import LOCAL, Dataset, Job, Tally, Trial
 
 SCREENED_A_TRIAL = 20
 """Candidates that are screened for each trial planned: of a small search the screening takes a small share."""
@@ -28,10 +28,13 @@ ENDED_AT_ONCE = 200
 """Paused trials that one transaction ends."""
 
 
-def create(session: Session, spec: JobSpec, dataset: Dataset) -> Job:
+def create(session: Session, spec: JobSpec, dataset: Dataset, owner: str = LOCAL) -> Job:
     """Adds a queued job; the spec is stored with every default filled in."""
     job = Job(
         id=secrets.token_hex(6),
+        owner=owner,
+        priority=spec.priority,
+        device=spec.device,
         name=spec.name,
         state=JobState.QUEUED,
         spec=spec.model_dump(mode="json"),
@@ -115,6 +118,7 @@ def cancel(session: Session, job_id: str) -> Job:
         raise NotFound(f"there is no job {job_id!r}; GET /v1/jobs lists them")
     if job.state != JobState.CANCELLED:
         advance(job, JobState.CANCELLED)
+        moves.touch(job, itself=True)
         job.reason = "cancelled by the user"
         job.finished_at = now(session)
         moves.cancel_all(session, job)
@@ -261,6 +265,7 @@ def go_on(session: Session, seen: Standstill, rows: Sequence[NewTrial], note: st
         return False
     if job.state == JobState.RUNNING:
         advance(job, JobState.FINALIZING)
+        moves.touch(job, itself=True)
     if note:
         job.note = f"{job.note}; {note}" if job.note else note
     for row in rows:
@@ -319,6 +324,7 @@ def succeed(
     trials.attach(session, claim, "package", package)
     trials.finish(session, claim, TrialState.COMPLETE)
     advance(job, JobState.SUCCEEDED)
+    moves.touch(job, itself=True)
     job.verdict = verdict
     job.finished_at = now(session)
     job.best_trial = session.scalars(

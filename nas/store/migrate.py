@@ -30,10 +30,19 @@ def head() -> str:
 
 def migrate(store: Store) -> None:
     """Upgrades the database to the newest schema in one transaction; processes that start together wait in line."""
-    with store.write() as session:
-        if not store.is_sqlite:  # SQLite's write transaction is a lock already
+    if not store.is_sqlite:
+        with store.write() as session:
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            command.upgrade(configuration(session.connection()), "head")
+        return
+    # SQLite changes a constraint by making its table anew, which rows that refer to it would forbid; its write
+    # transaction is a lock already.
+    migrating = Store(store.engine.url.render_as_string(hide_password=False), foreign_keys=False)
+    with migrating.write() as session:
         command.upgrade(configuration(session.connection()), "head")
+        if broken := session.execute(text("PRAGMA foreign_key_check")).first():
+            raise RuntimeError(f"the migration would leave a row that refers to nothing: {tuple(broken)}")
+    migrating.close()
 
 
 def check_schema(store: Store) -> None:

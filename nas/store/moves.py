@@ -5,6 +5,7 @@ Locks are taken in one order everywhere (job, trial, tallies), so that no two tr
 
 from datetime import datetime
 from math import inf
+from typing import Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -15,10 +16,13 @@ from nas.space import Candidate
 from nas.spec import JobSpec
 from nas.store.session import now
 from nas.store.states import ACTIVE_TRIAL, TRIAL_NEXT, JobState, Phase, Reason, TrialState, advance
-from nas.store.tables import Incumbent, Job, Tally, Trial
+from nas.store.tables import Incumbent, Job, Setback, Tally, Trial
 
 INFEASIBLE_SHARE = 4
 """Networks that break the job's limits cost nothing and do not count; but no more than so many for each trial asked."""
+
+SETBACKS: Final = frozenset(Reason) - {Reason.RUNG, Reason.BUDGET}
+"""Reasons that are counted: what a pruner or a budget stops early has come to no bad end."""
 
 MAX_FAILURES_IN_ROW = 3
 """So many infrastructure failures in a row fail the job: the next trial would fail as well."""
@@ -56,26 +60,38 @@ def add(
     )
     if number is None:
         job.next_number += 1
+    touch(job)
+    trial.changed = job.version
     session.add(trial)
     session.flush()
     _count(session, job.id, phase, {TrialState.QUEUED: 1})
     return trial
 
 
+def touch(job: Job, *, itself: bool = False) -> None:
+    """Counts a change that can be seen of a job whose row is locked; whether the job itself is what changed."""
+    job.version += 1
+    if itself:
+        job.changed = job.version
+
+
 def cancel_all(session: Session, job: Job) -> None:
-    """Cancels what is queued or running of a job whose row is locked; their workers find their leases lost."""
+    """Cancels what has not ended of a job whose row is locked; the workers find their leases lost."""
     active = session.scalars(
         select(Trial).where(Trial.job_id == job.id, Trial.state.in_(ACTIVE_TRIAL)).order_by(Trial.id).with_for_update()
     ).all()
     for trial in active:
         trial.lease_until = None
         trial.finished_at = now(session)
-        move(session, trial, TrialState.CANCELLED)
+        trial.reason = Reason.CANCELLED
+        note_setback(session, job, trial, Reason.CANCELLED, None, again=False)
+        move(session, job, trial, TrialState.CANCELLED)
 
 
 def fail(session: Session, job: Job, reason: str) -> None:
     """Fails a job whose row is locked, with all that is left of it."""
     advance(job, JobState.FAILED)
+    touch(job, itself=True)
     job.reason = reason
     job.finished_at = now(session)
     cancel_all(session, job)
@@ -93,24 +109,53 @@ def end(session: Session, job: Job, trial: Trial, state: TrialState, reason: Rea
     trial.error = error
     trial.lease_until = None
     trial.finished_at = moment
-    move(session, trial, state)
+    if reason in SETBACKS:
+        note_setback(session, job, trial, reason, error, again=False)
+    move(session, job, trial, state)
     if trial.phase == Phase.SEARCH and state == TrialState.COMPLETE and trial.accuracy is not None:
         _note_complete(session, job, trial, moment)
     if state == TrialState.INFEASIBLE:
         _replace(session, job)
     if trial.phase == Phase.RETRAIN:
         return  # a user asked for it, and the job goes its own way
-    job.failures_in_row = job.failures_in_row + 1 if reason in (Reason.ERROR, Reason.LOST) else 0
+    bad = reason in (Reason.ERROR, Reason.LOST, Reason.DISK_FULL)
+    job.failures_in_row = job.failures_in_row + 1 if bad else 0
     if job.failures_in_row >= MAX_FAILURES_IN_ROW:
         last = (error or "").strip().splitlines()[-1:] or ["no message"]
         fail(session, job, f"{MAX_FAILURES_IN_ROW} trials in a row failed, the last one with: {last[0]}")
 
 
-def move(session: Session, trial: Trial, to: TrialState) -> None:
+def note_setback(session: Session, job: Job, trial: Trial, reason: Reason, error: str | None, *, again: bool) -> None:
+    """Counts why an attempt at a trial of a job whose row is locked came to a bad end, and keeps its traceback.
+
+    Args:
+        session, job, trial: of it.
+        reason, error: why.
+        again: whether the trial goes back to the queue.
+    """
+    ended, tried_again = (job.reasons or {}).get(reason, (0, 0))
+    job.reasons = (job.reasons or {}) | {str(reason): [ended + (not again), tried_again + again]}
+    if error is not None or again:
+        session.add(
+            Setback(
+                trial_id=trial.id,
+                attempt=trial.attempt,
+                reason=reason,
+                error=error,
+                worker=trial.owner,
+                again=again,
+                at=now(session),
+            )
+        )
+
+
+def move(session: Session, job: Job, trial: Trial, to: TrialState) -> None:
     """Moves a trial along TRIAL_NEXT; the only place that assigns the state of a trial that exists."""
     if to not in TRIAL_NEXT[trial.state]:
         raise IllegalTransition(f"trial {trial.number} of job {trial.job_id}", trial.state, to)
     before, trial.state = trial.state, to
+    touch(job)
+    trial.changed = job.version
     session.flush()
     _count(session, trial.job_id, trial.phase, {before: -1, to: 1})
 
@@ -140,8 +185,10 @@ def close_search(job: Job, note: str, *, over: bool) -> None:
         return
     if job.trials_planned > job.next_number or (over and not job.search_over):
         job.note = f"{job.note}; {note}" if job.note and note not in job.note else note
-    job.trials_planned = min(job.trials_planned, job.next_number)
-    job.search_over = job.search_over or over
+    planned, over = min(job.trials_planned, job.next_number), job.search_over or over
+    if (planned, over) != (job.trials_planned, job.search_over):
+        job.trials_planned, job.search_over = planned, over
+        touch(job, itself=True)
 
 
 def _note_complete(session: Session, job: Job, trial: Trial, moment: datetime) -> None:
@@ -155,6 +202,7 @@ def _note_complete(session: Session, job: Job, trial: Trial, moment: datetime) -
         row = session.scalars(select(Trial).where(Trial.job_id == job.id, Trial.number == job.best_trial)).one()
         best, _ = worth(spec.objectives, row.accuracy, costs_of(row))
     if best is None or score > best:
+        touch(job, itself=True)
         job.best_accuracy = trial.accuracy
         job.best_trial = trial.number
         at_s = (moment - job.started_at).total_seconds()

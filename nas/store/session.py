@@ -19,16 +19,17 @@ class Store:
 
     Args:
         url: `sqlite:///path` or `postgresql+psycopg://…`.
+        foreign_keys: whether SQLite enforces them; not while tables are made anew.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, foreign_keys: bool = True) -> None:
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self.engine = create_engine(parsed, pool_pre_ping=not self.is_sqlite)
         if self.is_sqlite:
-            _configure_sqlite(self.engine)
+            _configure_sqlite(self.engine, foreign_keys)
             self._reader = self.engine
         else:  # by default every statement of a transaction sees what others have committed in between
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -65,7 +66,7 @@ def now(session: Session) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _configure_sqlite(engine: Engine) -> None:
+def _configure_sqlite(engine: Engine, foreign_keys: bool) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself; `begin` below does
@@ -75,7 +76,7 @@ def _configure_sqlite(engine: Engine) -> None:
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "journal_mode=WAL",
             "synchronous=NORMAL",
-            "foreign_keys=ON",
+            f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

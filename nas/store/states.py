@@ -14,6 +14,7 @@ class JobState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     FINALIZING = "finalizing"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -50,21 +51,27 @@ class Reason(StrEnum):
     """Why a trial ended without a full result; each has its own policy in nas.store.trials and worker.step."""
 
     LOST = "lost"
+    PREEMPTED = "preempted"
     DIVERGED = "diverged"
     INFEASIBLE = "infeasible"
     OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"
     ERROR = "error"
+    CANCELLED = "cancelled"
     RUNG = "rung"
     BUDGET = "budget"
 
 
 JOB_NEXT: Final[dict[JobState, frozenset[JobState]]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}),
-    JobState.RUNNING: frozenset({JobState.FINALIZING, JobState.FAILED, JobState.CANCELLED}),
-    JobState.FINALIZING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.RUNNING: frozenset({JobState.FINALIZING, JobState.PAUSED, JobState.FAILED, JobState.CANCELLED}),
+    # back to where it was paused
+    JobState.PAUSED: frozenset({JobState.QUEUED, JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLED}),
+    JobState.FINALIZING: frozenset({JobState.SUCCEEDED, JobState.PAUSED, JobState.FAILED, JobState.CANCELLED}),
+    # an ended job runs on only when its budget is extended
+    JobState.SUCCEEDED: frozenset({JobState.RUNNING}),
+    JobState.FAILED: frozenset({JobState.RUNNING}),
+    JobState.CANCELLED: frozenset({JobState.RUNNING}),
 }
 
 TRIAL_NEXT: Final[dict[TrialState, frozenset[TrialState]]] = {
@@ -88,7 +95,8 @@ TRIAL_NEXT: Final[dict[TrialState, frozenset[TrialState]]] = {
     TrialState.CANCELLED: frozenset(),
 }
 
-ACTIVE_JOB: Final = tuple(state for state, following in JOB_NEXT.items() if following)
+ENDED_JOB: Final = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+ACTIVE_JOB: Final = tuple(state for state in JobState if state not in ENDED_JOB)
 ACTIVE_TRIAL: Final = tuple(state for state, following in TRIAL_NEXT.items() if following)
 FINISHED_TRIAL: Final = tuple(state for state, following in TRIAL_NEXT.items() if not following)
 BUSY_TRIAL: Final = (TrialState.QUEUED, TrialState.RUNNING)

@@ -21,6 +21,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from nas.store.states import JobState, Phase, TrialState
 
+LOCAL = "local"
+"""The owner of everything where there are no keys."""
+
+PUBLIC = "*"
+"""The owner of the built-in data sets, which everyone may use."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC times, also in SQLite, which stores none of the zone."""
@@ -84,9 +90,11 @@ class Dataset(Base):
     """A data set: its content is the artifact `sha256`. What is null was not recorded when the row was made."""
 
     __tablename__ = "datasets"
+    __table_args__ = (UniqueConstraint("owner", "name"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(200), unique=True)
+    owner: Mapped[str] = mapped_column(String(100), default=LOCAL, server_default=LOCAL)
+    name: Mapped[str] = mapped_column(String(200))
     digest: Mapped[str] = mapped_column(String(64))
     sha256: Mapped[str] = mapped_column(String(64))
     channels: Mapped[int]
@@ -101,22 +109,32 @@ class Dataset(Base):
     warnings: Mapped[list[str] | None]  # what its reading passed over
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     seed: Mapped[int] = mapped_column(default=0, server_default="0")  # of its split
+    unready: Mapped[str | None] = mapped_column(Text)  # why a worker could not read it
+    unready_until: Mapped[datetime | None]  # until then no worker tries again
     created_at: Mapped[datetime]
 
 
 class Job(Base):
-    """A search job. Counters here and in `tallies` keep the dashboard's cost independent of the number of trials."""
+    """A search job. Counters here and in `tallies` keep the dashboard's cost independent of the number of trials.
+
+    `version` grows with everything that can be seen of the job; rows remember the version that they changed with.
+    """
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "state", "created_at"),)
+    __table_args__ = (Index(None, "state", "created_at"), Index(None, "owner", "created_at"))
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(100), default=LOCAL, server_default=LOCAL)
     name: Mapped[str | None] = mapped_column(String(200))
     state: Mapped[JobState]
     reason: Mapped[str | None] = mapped_column(Text)
     spec: Mapped[dict[str, Any]]
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
     parallel: Mapped[int | None]
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")
+    device: Mapped[str] = mapped_column(String(16), default="any", server_default="any")  # any, cpu or gpu
+    version: Mapped[int] = mapped_column(default=0, server_default="0")
+    changed: Mapped[int] = mapped_column(default=0, server_default="0")  # version at which the job itself changed
     trials_planned: Mapped[int]  # of the search and before it
     prepared: Mapped[int] = mapped_column(default=0, server_default="0")  # trials before the search
     search_over: Mapped[bool] = mapped_column(default=False, server_default=false())  # nothing more is trained in it
@@ -129,6 +147,13 @@ class Job(Base):
     best_accuracy: Mapped[float | None]
     verdict: Mapped[dict[str, Any] | None]
     note: Mapped[str | None] = mapped_column(Text)  # what a reader should know that is no failure
+    reasons: Mapped[dict[str, Any] | None]  # reason → [trials that ended with it, attempts that were tried again]
+    resumes: Mapped[JobState | None]  # where it goes on when it is no longer paused
+    paused_at: Mapped[datetime | None]
+    paused_s: Mapped[float] = mapped_column(
+        default=0.0, server_default="0"
+    )  # since its start, in which its clock stood
+    served_at: Mapped[datetime | None]  # when a worker last took a trial of it
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -145,6 +170,8 @@ class Trial(Base):
         Index(None, "job_id", "state"),
         Index(None, "job_id", "phase", "accuracy"),
         Index(None, "job_id", "front"),
+        Index(None, "job_id", "changed"),
+        Index(None, "cache_key"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -171,6 +198,11 @@ class Trial(Base):
     lease_until: Mapped[datetime | None]
     attempt: Mapped[int] = mapped_column(default=0)
     losses: Mapped[int] = mapped_column(default=0)  # in a row, without a new epoch between them
+    halvings: Mapped[int] = mapped_column(default=0, server_default="0")  # of its batch, for want of memory
+    device: Mapped[str | None] = mapped_column(String(100))  # of its last attempt
+    changed: Mapped[int] = mapped_column(default=0, server_default="0")  # the job's version when it last did
+    cache_key: Mapped[str | None] = mapped_column(String(64))  # of candidate, data, recipe and seed
+    cached_from: Mapped[str | None] = mapped_column(String(64))  # JOB/NUMBER that it was taken over from
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -189,6 +221,7 @@ class Epoch(Base):
     lr: Mapped[float]
     seconds: Mapped[float]
     metrics: Mapped[dict[str, Any] | None]
+    version: Mapped[int] = mapped_column(default=0, server_default="0")  # of the job, when it was reported
 
 
 class Incumbent(Base):
@@ -234,3 +267,60 @@ class Worker(Base):
     device: Mapped[str] = mapped_column(String(100))
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+
+
+class Setback(Base):
+    """An attempt at a trial that came to a bad end, with its traceback; whether it was tried again is the trial's."""
+
+    __tablename__ = "setbacks"
+    __table_args__ = (Index(None, "trial_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
+    attempt: Mapped[int]
+    reason: Mapped[str] = mapped_column(String(200))
+    error: Mapped[str | None] = mapped_column(Text)
+    worker: Mapped[str | None] = mapped_column(String(64))
+    again: Mapped[bool]  # whether the trial went back to the queue
+    at: Mapped[datetime]
+
+
+class ApiKey(Base):
+    """A key, of which only the hash is kept. `prefix` is its public part, by which people recognise it."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    prefix: Mapped[str] = mapped_column(String(16), unique=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    owner: Mapped[str] = mapped_column(String(100))
+    scope: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    used_at: Mapped[datetime | None]
+
+
+class Answer(Base):
+    """The answer to a request with an Idempotency-Key, to be given again."""
+
+    __tablename__ = "answers"
+    __table_args__ = (Index(None, "created_at"),)
+
+    owner: Mapped[str] = mapped_column(String(100), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request: Mapped[str] = mapped_column(String(64))  # sha256 of method, path and body
+    status: Mapped[int]
+    headers: Mapped[dict[str, Any]]
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+
+class Counter(Base):
+    """What only grows, for /metrics: also when the jobs that it was counted in are deleted."""
+
+    __tablename__ = "counters"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    label: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[float] = mapped_column(default=0.0)

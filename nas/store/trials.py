@@ -15,7 +15,7 @@ from nas.spec import JobSpec
 from nas.store import budget
 from nas.store.artifacts import Stored
 from nas.store.files import forget, record
-from nas.store.moves import add, close_search, end, locked, move
+from nas.store.moves import add, close_search, end, locked, move, note_setback, touch
 from nas.store.session import Store, now
 from nas.store.states import BUSY_TRIAL, PREPARATION, SEARCHING, JobState, Phase, Reason, TrialState, advance
 from nas.store.tables import Epoch, Job, Tally, Trial
@@ -81,7 +81,7 @@ def claim(session: Session, worker: str, lease_s: float) -> Claim | None:
         return None
     _begin(session, job)
     _lease(session, trial, worker, lease_s)
-    move(session, trial, TrialState.RUNNING)
+    move(session, job, trial, TrialState.RUNNING)
     return _claim(session, trial, job, lease_s)
 
 
@@ -118,7 +118,7 @@ def reserve(session: Session, worker: str, lease_s: float) -> Claim | None:
     trial = add(session, job, Phase.SEARCH, epochs=spec.budget.epochs)
     trial.stage = first
     _lease(session, trial, worker, lease_s)
-    move(session, trial, TrialState.RUNNING)
+    move(session, job, trial, TrialState.RUNNING)
     return _claim(session, trial, job, lease_s)
 
 
@@ -171,7 +171,7 @@ def promote(session: Session, seen: Rungs, index: int, worker: str, lease_s: flo
         return None
     trial.stage = following
     _lease(session, trial, worker, lease_s)
-    move(session, trial, TrialState.RUNNING)
+    move(session, job, trial, TrialState.RUNNING)
     return _claim(session, trial, job, lease_s)
 
 
@@ -220,14 +220,13 @@ def report(session: Session, claim: Claim, result: EpochResult, checkpoint: Stor
     Returns:
         The sha256 of the checkpoint that this one replaces, to be deleted once the transaction is through.
     """
+    changes: dict[Any, Any] = {Job.version: Job.version + 1}
     if claim.phase != Phase.RETRAIN:
         counter = Job.search_epochs if claim.phase in SEARCHING else Job.final_epochs
-        session.execute(
-            update(Job)
-            .where(Job.id == claim.job_id)
-            .values({counter: counter + 1, Job.train_seconds: Job.train_seconds + result.seconds})
-        )
+        changes |= {counter: counter + 1, Job.train_seconds: Job.train_seconds + result.seconds}
+    version = session.scalars(update(Job).where(Job.id == claim.job_id).values(changes).returning(Job.version)).one()
     values: dict[str, Any] = {"epoch": result.epoch, "accuracy": result.validation_accuracy, "losses": 0}
+    values["changed"] = version
     _fenced(session, claim, lease_until=now(session) + timedelta(seconds=lease_s), **values)
     if claim.phase == Phase.SEARCH:
         trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
@@ -242,6 +241,7 @@ def report(session: Session, claim: Claim, result: EpochResult, checkpoint: Stor
             validation_accuracy=result.validation_accuracy,
             lr=result.lr,
             seconds=result.seconds,
+            version=version,
             metrics=dict(result.metrics) | ({"genotype": dict(result.genotype)} if result.genotype else {}),
         )
     )
@@ -287,32 +287,32 @@ def advance_stage(session: Session, claim: Claim, stage: int) -> None:
 
 def pause(session: Session, claim: Claim) -> None:
     """Lets a trial wait at its rung; whoever is free promotes it when it may go on. Raises LeaseLost."""
-    locked(session, claim.job_id)
+    job = locked(session, claim.job_id)
     _fenced(session, claim)
     trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
     trial.owner = None
     trial.lease_until = None
-    move(session, trial, TrialState.PAUSED)
+    move(session, job, trial, TrialState.PAUSED)
 
 
 def hand_back(session: Session, claim: Claim) -> None:
     """Gives a running trial back to the queue, without counting it as a loss. Raises LeaseLost."""
-    locked(session, claim.job_id)  # PostgreSQL asks for it anyway, at the second update of one row, which is too late
+    job = locked(session, claim.job_id)  # PostgreSQL asks for it anyway, at the second update of one row: too late
     _fenced(session, claim)
     trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
-    _release(session, trial)
+    release(session, job, trial, Reason.PREEMPTED)
 
 
-def retry(session: Session, claim: Claim, error: str, tries: int = MAX_LOSSES) -> bool:
+def retry(session: Session, claim: Claim, reason: Reason, error: str, tries: int = MAX_LOSSES) -> bool:
     """Gives a trial back after an error, unless it has used up its tries; whether it did. Raises LeaseLost."""
-    locked(session, claim.job_id)
+    job = locked(session, claim.job_id)
     _fenced(session, claim)
     trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
     trial.losses += 1
     trial.error = error
     if trial.losses >= tries:
         return False
-    _release(session, trial)
+    release(session, job, trial, reason, error)
     return True
 
 
@@ -334,7 +334,7 @@ def reap(store: Store) -> int:
             reaped += 1
             trial.losses += 1
             if trial.losses < MAX_LOSSES:
-                _release(session, trial)
+                release(session, job, trial, Reason.LOST)
             else:
                 text = f"its worker vanished {MAX_LOSSES} times without finishing an epoch"
                 end(session, job, trial, TrialState.FAILED, Reason.LOST, text)
@@ -375,6 +375,7 @@ def _busy(session: Session, job_id: str) -> bool:
 def _begin(session: Session, job: Job) -> None:
     if job.state == JobState.QUEUED:
         advance(job, JobState.RUNNING)
+        touch(job, itself=True)
         job.started_at = now(session)
 
 
@@ -407,10 +408,12 @@ def _lease(session: Session, trial: Trial, worker: str, lease_s: float) -> None:
     trial.started_at = trial.started_at or moment
 
 
-def _release(session: Session, trial: Trial) -> None:
+def release(session: Session, job: Job, trial: Trial, reason: Reason, error: str | None = None) -> None:
+    """Gives a running trial of a job whose row is locked back to the queue; its worker finds the lease lost."""
+    note_setback(session, job, trial, reason, error, again=True)
     trial.owner = None
     trial.lease_until = None
-    move(session, trial, TrialState.QUEUED)
+    move(session, job, trial, TrialState.QUEUED)
 
 
 def _fenced(session: Session, claim: Claim, **values: Any) -> None:

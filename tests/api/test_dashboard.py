@@ -75,7 +75,13 @@ def test_a_new_job_shows_all_fields_without_a_worker(api: ApiClient) -> None:
         "supernet": None,
         "running": [],
         "verdict": None,
-        "waiting": "no worker is alive; start one with `nas worker`, or more with `nas serve --workers N`",
+        "waiting": {
+            "reason": "no_worker",
+            "text": "no worker is alive; start one with `nas worker`, or more with `nas serve --workers N`",
+            "position": None,
+            "eta_s": None,
+        },
+        "reasons": {},
         "links": {
             "self": f"/v1/jobs/{job_id}",
             **{
@@ -165,7 +171,7 @@ def test_an_attempt_that_is_tried_again_has_not_stopped_the_supernet(api: ApiCli
     with api.store.write() as session:
         taken = trials.claim(session, "ada", LEASE_S)
         assert taken is not None
-        assert trials.retry(session, taken, "Traceback\nOSError: the disk is full")
+        assert trials.retry(session, taken, Reason.ERROR, "Traceback\nOSError: the disk is full")
 
     def stopped() -> object:
         return api.get(f"/v1/jobs/{job_id}/dashboard").json()["supernet"]["stopped"]

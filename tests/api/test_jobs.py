@@ -93,6 +93,9 @@ def test_a_data_set_is_all_that_a_job_needs(api: ApiClient) -> None:
         "start": [],
         "transfer": None,
         "tensorboard": False,
+        "device": "any",
+        "priority": 0,
+        "cache": True,
         **SEARCH,
         "budget": {
             "trials": 24,
@@ -135,7 +138,8 @@ def test_what_was_asked_for_is_what_is_stored(api: ApiClient) -> None:
     job_id = api.add_job(**body)
     shown = api.get(f"/v1/jobs/{job_id}").json()
     filled = {"space": SPACE | body["space"], "recipe": RECIPE, "limits": LIMITS}
-    assert shown["spec"] == body | filled | {"start": [], "transfer": None, "tensorboard": False}
+    usual = {"start": [], "transfer": None, "tensorboard": False, "device": "any", "priority": 0, "cache": True}
+    assert shown["spec"] == body | filled | usual
     assert (shown["name"], shown["dataset"], shown["strategy"]) == ("Ünïcode 🎉 name", "squares", "evolution")
 
 

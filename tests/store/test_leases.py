@@ -276,7 +276,9 @@ WRITES: dict[str, Callable[[Store, Claim], object]] = {
     "attach": lambda store, lost: in_transaction(
         store, lambda session: trials.attach(session, lost, "weights", stored("weights"))
     ),
-    "retry": lambda store, lost: in_transaction(store, lambda session: trials.retry(session, lost, "broken")),
+    "retry": lambda store, lost: in_transaction(
+        store, lambda session: trials.retry(session, lost, Reason.ERROR, "broken")
+    ),
     "succeed": lambda store, lost: in_transaction(
         store, lambda session: jobs.succeed(session, lost, {}, stored("package"), digest(0))
     ),
@@ -480,7 +482,7 @@ def test_a_retried_trial_is_queued_with_its_error_until_its_tries_are_used_up(st
     for attempt in range(1, MAX_LOSSES + 1):
         taken = take(store)
         with store.write() as session:
-            answers.append(trials.retry(session, taken, f"error {attempt}"))
+            answers.append(trials.retry(session, taken, Reason.ERROR, f"error {attempt}"))
         assert trial_of(store, taken.trial_id).error == f"error {attempt}"
     assert answers == [True] * (MAX_LOSSES - 1) + [False]
     assert trial_of(store, taken.trial_id).state == TrialState.RUNNING  # the caller ends it
@@ -492,7 +494,7 @@ def test_a_trial_may_end_well_after_a_retry(store: Store) -> None:
     add_job(store)
     taken = take(store)
     with store.write() as session:
-        trials.retry(session, taken, "flaky")
+        trials.retry(session, taken, Reason.ERROR, "flaky")
     again = run_trial(store, accuracy=0.7)
     assert again.trial_id == taken.trial_id
     with store.read() as session:

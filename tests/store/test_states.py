@@ -17,7 +17,7 @@ from nas.store.states import (
 )
 from nas.store.tables import Job
 
-# The drawing in ARCHITECTURE.md, "States"; of a job without `paused`, which nothing sets yet.
+# The drawing in ARCHITECTURE.md, "States"; a job can be paused wherever it is active, and extended when it has ended.
 JOB_ARROWS = """
 queued → running → finalizing → succeeded
 queued → failed
@@ -26,6 +26,13 @@ running → failed
 running → cancelled
 finalizing → failed
 finalizing → cancelled
+queued → paused → queued
+running → paused → running
+finalizing → paused → finalizing
+paused → cancelled
+succeeded → running
+failed → running
+cancelled → running
 """
 TRIAL_ARROWS = """
 queued → running → complete

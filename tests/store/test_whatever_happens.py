@@ -127,7 +127,7 @@ class World:
     def retry(self) -> None:
         taken = self._claim()
         with self.store.write() as session:  # as worker.step does it: no more tries, no more trial
-            if not trials.retry(session, taken, "broken"):
+            if not trials.retry(session, taken, Reason.ERROR, "broken"):
                 trials.finish(session, taken, TrialState.FAILED, reason=Reason.ERROR, error="broken")
 
     def pause(self) -> None:
