@@ -1,26 +1,32 @@
 """What the API answers about a job as a whole, at every moment of it."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, Field
 
 from api.schemas import links
 from api.trial_schemas import Objective
-from nas.store.dashboard import Dashboard, Supernet
+from nas.store.dashboard import Rows, Supernet
 from nas.store.states import TrialState
 from nas.store.tables import Epoch, Trial
+from nas.store.waiting import Waiting
+
+TEXT_SHOWN: Final = 500
+"""Characters of a text that somebody else wrote; GET /v1/jobs/{id} has all of them."""
 
 
 class DashboardJob(BaseModel):
     """The job itself. `phase`: screening, supernet, search, finalist, control, reference, report, done."""
 
     id: str
+    owner: str
     name: str | None
+    priority: int
     state: str
     phase: str
-    reason: str | None
-    note: str | None
+    reason: str | None = Field(description=f"the first {TEXT_SHOWN} characters")
+    note: str | None = Field(description=f"the first {TEXT_SHOWN} characters")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -47,7 +53,10 @@ class DashboardBest(BaseModel):
     params: int | None
     macs: int | None
     genotype: dict[str, Any] | None = Field(description="the two cells; null for other architectures")
-    candidate: dict[str, Any] = Field(description="architecture, frame and what was chosen of the recipe")
+    candidate: dict[str, Any] | None = Field(
+        description="architecture, frame and what was chosen of the recipe; null, as the genotype then is, where it "
+        "is too large for a poll: GET …/best has it"
+    )
 
     @classmethod
     def of(cls, best: Trial | None) -> Self | None:
@@ -86,14 +95,17 @@ class SupernetEpoch(BaseModel):
     accuracy: float = Field(description="of the supernet, on validation")
     alpha_entropy: float | None = Field(description="of the operations' shares, on average; falls as edges decide")
     skip_share: float | None = Field(description="skip connections among the chosen operations")
-    genotype: dict[str, Any] | None = Field(description="what it would hand over after this epoch")
+    genotype: dict[str, Any] | None = Field(
+        description="what it would hand over after this epoch; of the newest one only, GET …/trials/N has all"
+    )
 
     @classmethod
-    def of(cls, epoch: Epoch) -> Self:
+    def of(cls, epoch: Epoch, *, newest: bool) -> Self:
         """From a row."""
         metrics = epoch.metrics or {}
-        found = {name: metrics.get(name) for name in ("alpha_entropy", "skip_share", "genotype")}
-        return cls(epoch=epoch.epoch, accuracy=epoch.validation_accuracy, **found)
+        found = {name: metrics.get(name) for name in ("alpha_entropy", "skip_share")}
+        genotype = metrics.get("genotype") if newest else None
+        return cls(epoch=epoch.epoch, accuracy=epoch.validation_accuracy, **found, genotype=genotype)
 
 
 class DashboardSupernet(BaseModel):
@@ -104,7 +116,7 @@ class DashboardSupernet(BaseModel):
     epoch: int
     epochs: int = Field(description="planned; it may stop earlier")
     stopped: str | None = Field(description="why it stopped before its last epoch, or failed")
-    curve: list[SupernetEpoch] = Field(description="the newest 200 epochs")
+    curve: list[SupernetEpoch] = Field(description="the newest epochs, 200 at most")
 
     @classmethod
     def of(cls, supernet: Supernet | None) -> Self | None:
@@ -120,8 +132,8 @@ class DashboardSupernet(BaseModel):
             state=trial.state,
             epoch=trial.epoch,
             epochs=trial.epochs,
-            stopped=lines[-1] if lines else None,
-            curve=[SupernetEpoch.of(epoch) for epoch in supernet.epochs],
+            stopped=clipped(lines[-1]) if lines else None,
+            curve=[SupernetEpoch.of(epoch, newest=epoch is supernet.epochs[-1]) for epoch in supernet.epochs],
         )
 
 
@@ -146,6 +158,12 @@ class DashboardWaiting(BaseModel):
     position: int | None = Field(description="in the queue, from 1")
     eta_s: float | None = Field(description="when a worker is expected to take it; null if nobody knows")
 
+    @classmethod
+    def of(cls, waiting: Waiting) -> Self:
+        """From what the store found."""
+        text = clipped(waiting.text) or ""
+        return cls(reason=waiting.reason, text=text, position=waiting.position, eta_s=waiting.eta_s)
+
 
 class DashboardReason(BaseModel):
     """How often attempts at trials came to a bad end for one reason."""
@@ -154,50 +172,52 @@ class DashboardReason(BaseModel):
     again: int = Field(description="attempts after which the trial went back to the queue")
 
 
-class DashboardView(BaseModel):
-    """The one endpoint to poll. `counts` are of all trials by state, `phases` finished and planned by phase."""
+class DashboardRows(BaseModel):
+    """What follows from the rows alone."""
 
     job: DashboardJob
     objectives: list[Objective]
-    progress: DashboardProgress
     counts: dict[str, int]
     phases: dict[str, dict[str, int]]
     reasons: dict[str, DashboardReason] = Field(
         description="why trials ended badly: lost, preempted, out_of_memory, disk_full, diverged, infeasible, error, "
         "cancelled; those that occurred"
     )
+    cached: int = Field(description="trainings that were taken over from earlier ones instead of being paid for again")
     best: DashboardBest | None
-    incumbents: list[DashboardIncumbent]
+    incumbents: list[DashboardIncumbent] = Field(description="the newest 200 at most, ascending")
     pareto: list[DashboardMember] | None = Field(
-        description="null with one objective; the newest 100 members, the best by the first objective first"
+        description="null with one objective; of the newest 100 members, the best by the first objective first; "
+        "GET …/pareto has all"
     )
     supernet: DashboardSupernet | None = Field(description="null where the strategy trains none")
-    running: list[DashboardRunning]
+    running: list[DashboardRunning] = Field(description="100 at most; `counts` has how many there are")
     verdict: dict[str, Any] | None
-    waiting: DashboardWaiting | None
     links: dict[str, str]
 
     @classmethod
-    def of(cls, shown: Dashboard) -> Self:
+    def of(cls, shown: Rows) -> Self:
         """From what the store read."""
         job = shown.job
         return cls(
             job=DashboardJob(
-                **{name: getattr(job, name) for name in ("id", "name", "state", "reason", "note")},
+                **{name: getattr(job, name) for name in ("id", "owner", "name", "priority", "state")},
                 **{name: getattr(job, name) for name in ("created_at", "started_at", "finished_at")},
                 phase=shown.phase,
+                reason=clipped(job.reason),
+                note=clipped(job.note),
                 engine=job.spec["engine"],
                 strategy=job.spec["strategy"],
                 dataset=shown.dataset,
             ),
             objectives=[Objective.of(objective) for objective in shown.objectives],
-            progress=DashboardProgress.model_validate(shown.progress, from_attributes=True),
             counts=shown.counts,
             phases=shown.phases,
             reasons={
                 reason: DashboardReason(trials=ended, again=again)
                 for reason, (ended, again) in (job.reasons or {}).items()
             },
+            cached=job.cached,
             best=DashboardBest.of(shown.best),
             incumbents=[
                 DashboardIncumbent(trial=found.number, at_s=found.at_s, accuracy=found.accuracy)
@@ -219,8 +239,20 @@ class DashboardView(BaseModel):
                 for trial in shown.running
             ],
             verdict=job.verdict,
-            waiting=None
-            if shown.waiting is None
-            else DashboardWaiting.model_validate(shown.waiting, from_attributes=True),
             links=links(job.id),
         )
+
+
+class DashboardView(DashboardRows):
+    """The one endpoint to poll. `counts` are of all trials by state, `phases` finished and planned by phase.
+
+    It has 32 KB at most: where the lists are too long for that, fewer of their entries are shown.
+    """
+
+    progress: DashboardProgress
+    waiting: DashboardWaiting | None
+
+
+def clipped(text: str | None) -> str | None:
+    """The beginning of a text."""
+    return text if text is None or len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 1]}…"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from nas.data.builtin import BUILTIN
 from nas.data.found import count_text
-from nas.store.tables import Dataset
+from nas.store.tables import PUBLIC, Dataset
 
 
 class DatasetInfo(BaseModel):
@@ -16,6 +16,7 @@ class DatasetInfo(BaseModel):
 
     name: str
     summary: str
+    owner: str | None = Field(None, description="whose it is; null if it is everyone's")
     task: str | None = Field(None, description="single_label, multi_label or regression")
     image: list[int] | None = Field(None, description="channels, height, width")
     images: int | None = Field(None, description="how many there are")
@@ -33,6 +34,7 @@ class DatasetInfo(BaseModel):
         """From a row."""
         return cls(
             name=row.name,
+            owner=None if row.owner == PUBLIC else row.owner,
             summary=BUILTIN[row.name].summary if row.name in BUILTIN else _summary(row),
             image=[row.channels, row.height, row.width],
             images=row.train + row.validation + row.test,

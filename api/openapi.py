@@ -6,24 +6,77 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.access import KeyRing, is_open
+from api.errors import Problem
+
 _SCHEMAS: Final = "#/components/schemas/"
 _PROBLEM: Final = f"{_SCHEMAS}Problem"
 
 
-def install(app: FastAPI) -> None:
-    """Makes the app serve this document."""
+def install(app: FastAPI, ring: KeyRing) -> None:
+    """Makes the app serve this document; as long as no key was ever made, it says that none is needed."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             written = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=app.routes, tags=None
             )
+            _add_what_stands_before_the_routes(written)
             _name_problems(written)
             _leave_unused_out(written)
             app.openapi_schema = written
-        return app.openapi_schema
+        return app.openapi_schema | {"security": [BEARER] if ring.required else [{}, BEARER]}
 
     app.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+EVERYWHERE: Final = {
+    "400": "The request cannot be read.",
+    "408": "The body did not come in time.",
+    "413": "The body is too large, or the owner has no room left.",
+    "421": "The service has no keys, and the request names another machine.",
+    "503": "The database does not answer.",
+}
+"""What any request can be answered, before its route sees it."""
+
+WITH_KEYS: Final = {
+    "401": "The service asks for a key, and there is none, or none that is valid.",
+    "403": "The key's scope does not include this, or a page of another site sent it.",
+    "429": "The key has made too many requests, or its owner has too many open jobs.",
+}
+"""What a request to a path that needs a key can be answered as well."""
+
+BEARER: Final[dict[str, list[str]]] = {"bearer": []}
+
+_SCHEME: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key from `nas keys create`. A service in which none was ever made asks for none.",
+}
+
+_RETRY: Final = {
+    "Retry-After": {"description": "seconds after which it is worth to try again", "schema": {"type": "integer"}}
+}
+_CHALLENGE: Final = {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}}
+_HEADERS: Final[dict[str, dict[str, Any]]] = {"401": _CHALLENGE, "429": _RETRY, "503": _RETRY}
+
+
+def _add_what_stands_before_the_routes(document: dict[str, Any]) -> None:
+    """Keys, limits and the database concern all routes alike; FastAPI does not see what is no route."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.setdefault("Problem", Problem.model_json_schema())
+    document["components"]["securitySchemes"] = {"bearer": _SCHEME}
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            if is_open(path):
+                operation["security"] = []
+            texts = EVERYWHERE if is_open(path) else EVERYWHERE | WITH_KEYS
+            for status, text in texts.items():
+                answer = operation["responses"].setdefault(status, {"description": text})
+                answer.setdefault("content", {"application/json": {"schema": {"$ref": _PROBLEM}}})
+                if status in _HEADERS:
+                    answer["headers"] = _HEADERS[status]
+            operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
 def _name_problems(document: dict[str, Any]) -> None:

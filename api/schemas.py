@@ -3,10 +3,13 @@
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from api.trial_schemas import DARTS
+from nas.spec import MAX_TRIALS, Name
 from nas.store.tables import Job
+from nas.strict import Strict
 
 
 class Created(BaseModel):
@@ -22,7 +25,9 @@ class JobSummary(BaseModel):
 
     id: str
     name: str | None
+    owner: str
     state: str
+    priority: int
     dataset: str
     strategy: str
     best_accuracy: float | None = Field(description="validation accuracy of the incumbent")
@@ -37,7 +42,9 @@ class JobSummary(BaseModel):
         return cls(
             id=job.id,
             name=job.name,
+            owner=job.owner,
             state=job.state,
+            priority=job.priority,
             dataset=job.spec["dataset"],
             strategy=job.spec["strategy"],
             best_accuracy=job.best_accuracy,
@@ -61,6 +68,43 @@ class JobDetail(JobSummary):
         """From a row."""
         summary = JobSummary.of(job).model_dump()
         return cls(**summary, spec=job.spec, reason=job.reason, note=job.note, verdict=job.verdict)
+
+
+class Changes(Strict):
+    """What is to be otherwise; a field that is left out stays as it is."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        unknown = [name for name in value if name not in cls.model_fields] if isinstance(value, dict) else []
+        if unknown:
+            mend = f"there is no such field; allowed: {', '.join(cls.model_fields)}"
+            error = PydanticCustomError("no_such_field", "{mend}", {"mend": mend})
+            details = [InitErrorDetails(type=error, loc=(name,), input=value[name]) for name in unknown]
+            raise ValidationError.from_exception_data(cls.__name__, details)
+        return value
+
+
+class Extension(Changes, json_schema_extra={"minProperties": 1}):
+    """A larger budget: the new values, none below the old one."""
+
+    trials: int | None = Field(None, ge=1, le=MAX_TRIALS, description="architectures to try, with those so far")
+    total_epochs: int | None = Field(
+        None, ge=1, le=10**8, description="epochs of all trials of the search, with those so far; null: no limit"
+    )
+    seconds: float | None = Field(
+        None, gt=0, le=31_536_000, description="wall clock of the whole job, with what it has had; null: no limit"
+    )
+    target: float | None = Field(
+        None, ge=-1e9, le=1e9, description="the search ends when a trial scores this; null: no target"
+    )
+
+
+class JobChange(Changes):
+    """Another name or priority."""
+
+    name: Name | None = Field(None, description="for people to recognise the job by")
+    priority: int = Field(0, ge=-100, le=100, description="jobs of a higher one get workers first; 0 is usual")
 
 
 class JobPage(BaseModel):

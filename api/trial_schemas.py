@@ -1,5 +1,6 @@
 """What the API answers about trials."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ from nas.errors import GenotypeError
 from nas.objectives import ObjectiveForm
 from nas.space import Candidate, Genotype, to_text
 from nas.store.pareto import Member
-from nas.store.tables import Epoch, Trial
+from nas.store.tables import Epoch, Setback, Trial
 
 DARTS = "the genotype in the DARTS text format; null for other architectures, and where a node has not two edges"
 
@@ -34,6 +35,7 @@ class TrialSummary(BaseModel):
     seed_index: int
     attempt: int
     worker: str | None
+    cached: bool = Field(description="whether it was taken over from a training that was paid for before")
     digest: str | None
     created_at: datetime
     started_at: datetime | None
@@ -42,8 +44,9 @@ class TrialSummary(BaseModel):
     @classmethod
     def of(cls, trial: Trial) -> Self:
         """From a row."""
-        fields = {name: getattr(trial, name) for name in TrialSummary.model_fields if name not in ("worker", "rungs")}
-        return cls(**fields, worker=trial.owner, rungs=trial.rungs or [])
+        others = {"worker": trial.owner, "rungs": trial.rungs or [], "cached": trial.cached_from is not None}
+        fields = {name: getattr(trial, name) for name in TrialSummary.model_fields if name not in others}
+        return cls(**fields, **others)
 
 
 class EpochRow(BaseModel):
@@ -60,23 +63,38 @@ class EpochRow(BaseModel):
     )
 
 
+class SetbackRow(BaseModel):
+    """An attempt at a trial that came to a bad end."""
+
+    attempt: int
+    reason: str
+    error: str | None = Field(description="what was raised; of an error in code its traceback")
+    worker: str | None
+    again: bool = Field(description="whether the trial was tried again")
+    at: datetime
+
+
 class TrialDetail(TrialSummary):
     """A trial with what it trained, every epoch, and the traceback if it failed."""
 
     candidate: dict[str, Any] | None
     darts: str | None = Field(description=DARTS)
     error: str | None
+    setbacks: list[SetbackRow] = Field(description="attempts that came to a bad end, the newest last")
+    cached_from: str | None = Field(description="JOB/NUMBER of the trial whose training was taken over")
     curve: list[EpochRow]
     links: dict[str, str]
 
     @classmethod
-    def of_rows(cls, trial: Trial, epochs: list[Epoch]) -> Self:
+    def of_rows(cls, trial: Trial, epochs: Sequence[Epoch], setbacks: Sequence[Setback] = ()) -> Self:
         """From rows."""
         return cls(
             **TrialSummary.of(trial).model_dump(),
             candidate=trial.candidate,
             darts=darts_text(trial),
             error=trial.error,
+            setbacks=[SetbackRow.model_validate(setback, from_attributes=True) for setback in setbacks],
+            cached_from=trial.cached_from,
             curve=[EpochRow.model_validate(epoch, from_attributes=True) for epoch in epochs],
             links=trial_links(trial),
         )

@@ -1,6 +1,7 @@
 """`nas datasets`: list, add, show and delete data sets, of a running service or of this machine's own."""
 
 import contextlib
+import secrets
 import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from cli.connect import connect
 from nas.client import Client
 from nas.settings import Settings
 
@@ -114,12 +116,13 @@ def _settings(context: typer.Context) -> Settings:
 def _client(context: typer.Context, url: str | None) -> Iterator[Client]:
     """A client of the service at the URL; without one, of a service of one's own that lasts as long as the command."""
     if url is not None:
-        with Client(url) as client:
+        with connect(context, url) as client:
             yield client
         return
     from cli.service import local_service  # FastAPI and SQLAlchemy: a second of imports
 
     settings = _settings(context)
     settings.log_to_stderr()
-    with local_service(settings, 0, [], _environ(context)) as own, Client(own) as client:
+    key = secrets.token_urlsafe(32)
+    with local_service(settings, 0, [], _environ(context), own_key=key) as own, Client(own, key) as client:
         yield client

@@ -1,6 +1,7 @@
 """The `nas` command."""
 
 import os
+import secrets
 import signal
 import sys
 from pathlib import Path
@@ -9,16 +10,22 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from cli import database
+from cli.connect import api_key, connect
 from cli.datasets import datasets_app
+from cli.doctor import doctor
+from cli.gc import collect
 from cli.jobs import jobs_app
+from cli.keys import keys_app, states
 from nas import plugins
 from nas.client import Client, NoService
-from nas.errors import NasError
+from nas.errors import NasError, SettingsError
 from nas.settings import Settings
 
 app = typer.Typer(
     name="nas",
     no_args_is_help=True,
+    context_settings={"obj": os.environ},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Search for a small, accurate network for your images, and get the trained, verified model.\n\n"
@@ -26,13 +33,18 @@ app = typer.Typer(
     "terminal `nas search digits --url http://127.0.0.1:8000`.\n\n"
     "Settings are environment variables: NAS_HOME (database and files, ~/.nas), NAS_DATABASE_URL, NAS_ARTIFACTS_URL, "
     "NAS_DATA (files of built-in data sets), NAS_MAX_UPLOAD_BYTES, NAS_PLUGINS (modules with operations and losses of "
-    "your own), NAS_LEASE_SECONDS (30), NAS_LOG (DEBUG, INFO, WARNING, ERROR).",
+    "your own), NAS_API_KEY (for a service that asks for one), NAS_LEASE_SECONDS (30), NAS_LOG (DEBUG, INFO, WARNING, "
+    "ERROR).",
 )
 app.add_typer(jobs_app, name="jobs")
-app.add_typer(datasets_app, name="datasets", context_settings={"obj": os.environ})
+app.add_typer(datasets_app, name="datasets")
+app.add_typer(keys_app, name="keys")
+app.command()(database.migrate)
+app.command()(database.backup)
+app.command()(database.restore)
+app.command()(doctor)
+app.command("gc", context_settings={"obj": os.environ})(collect)
 out = Console(soft_wrap=False)
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def run() -> None:
@@ -59,12 +71,17 @@ def serve(
     ] = None,
 ) -> None:
     """Run the API and local workers, until Ctrl-C. Trials are then given back, and go on at the next start."""
-    from cli.service import Workers, find_gpus, listen, prepare, server  # FastAPI and SQLAlchemy: a second of imports
+    # FastAPI and SQLAlchemy: a second of imports
+    from api.browsers import is_loopback
+    from cli.service import Workers, find_gpus, listen, server
 
     settings = Settings.read(os.environ)
     settings.log_to_stderr()
+    required, active = states(settings)
+    if not is_loopback(host) and not active:
+        mend = "make one with `nas keys create --owner NAME --scope write`, or listen on 127.0.0.1"
+        raise SettingsError(f"others can reach {host}, and there is no key that can be used: {mend}")
     sock = listen(host, port)
-    prepare(settings)
     gpus = find_gpus(os.environ)
     count = _worker_count(workers, gpus)
     # uvicorn stops at a signal and then raises it again, for whoever was there before: that is us, and we go on to
@@ -75,8 +92,13 @@ def serve(
     out.print(
         f"NAS service on {url} (docs: {url}/docs), {count} local workers, data in {settings.home}", highlight=False
     )
-    if host not in LOOPBACK:
-        out.print("[yellow]Everyone who reaches this address can use the service: there are no keys yet.[/yellow]")
+    out.print(
+        "API keys are required; `nas keys create` makes one"
+        if required
+        else "no API keys: everyone on this machine can use it; `nas keys create` makes the first one",
+        highlight=False,
+        soft_wrap=True,
+    )
     with Workers(settings, count, gpus, os.environ):
         server(settings).run(sockets=[sock])
     out.print("stopped; trials that were running are queued again", highlight=False)
@@ -175,8 +197,8 @@ def search(
     for assignment in set_ or ():
         put(spec, assignment)
 
-    def go(at: str, own: bool) -> None:
-        with Client(at) as client:
+    def go(at: str, own: bool, key: str | None) -> None:
+        with Client(at, key) as client:
             with out.status("asking for the job; a built-in data set is fetched when it is first used"):
                 job_id = client.search(spec)
             out.print(f"job {job_id} on {at}", highlight=False)
@@ -193,7 +215,7 @@ def search(
         summarise(shown, package, out)
 
     if url is not None:
-        go(url, own=False)
+        go(url, own=False, key=api_key(os.environ))
         return
     from cli.service import find_gpus, local_service
 
@@ -201,12 +223,14 @@ def search(
     settings = Settings.read(environ)
     settings.log_to_stderr()
     gpus = find_gpus(environ)
-    with local_service(settings, _worker_count(workers, gpus), gpus, environ) as own_url:
-        go(own_url, own=True)
+    own_key = secrets.token_urlsafe(32)
+    with local_service(settings, _worker_count(workers, gpus), gpus, environ, own_key) as own_url:
+        go(own_url, own=True, key=own_key)
 
 
 @app.command()
 def strategies(
+    context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="show the options of this one")] = None,
     url: Annotated[
         str | None, typer.Option(envvar="NAS_URL", help="a running service; default: what is installed here")
@@ -223,7 +247,7 @@ def strategies(
 
         found = catalog.list_strategies().model_dump()["items"]
     else:
-        with Client(url) as client:
+        with connect(context, url) as client:
             found = client.strategies()
     if name is None:
         list_strategies(found, out)

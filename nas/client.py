@@ -1,6 +1,9 @@
 """A Python client of the API. Errors are the server's own words."""
 
 import io
+import json
+import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +13,24 @@ from urllib.parse import quote
 
 import httpx
 
+from nas import sse
 from nas.errors import NasError
+from nas.fetching import fetch
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 READING_S: Final = 3600.0
 """How long the service may take to read an upload that it has received, or to fetch a data set."""
+
+RESTS_S: Final = (0.5, 1.0, 2.0, 4.0)
+"""Pauses before a request whose answer was lost is sent again."""
+
+SILENCE_S: Final = 45.0
+"""A stream of events that is silent for three of the service's heartbeats is lost."""
+
+RECONNECT_S: Final = 2.0
+RECONNECTIONS: Final = 30
+"""So often a lost stream of events is asked for again, at that distance, before it is given up."""
 
 
 class ServiceError(NasError):
@@ -36,14 +51,17 @@ class Client:
 
     Attributes:
         url: where it is.
+        key: an API key, if it asks for one; sent with every request, and shown nowhere.
     """
 
     url: str = DEFAULT_URL
+    key: str | None = field(default=None, repr=False)
     _http: httpx.Client = field(init=False)
     _dashboards: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._http = httpx.Client(base_url=self.url, timeout=60)
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
     def __enter__(self) -> Self:
         return self
@@ -53,12 +71,14 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def search(self, spec: dict[str, Any]) -> str:
-        """POSTs a job and returns its id. Raises ServiceError if something in it is not possible, NoService."""
-        # A built-in data set is fetched on its first use, which takes as long as its bytes do.
-        patient = httpx.Timeout(60, read=READING_S)
-        created: str = self._request("POST", "/v1/jobs", json=spec, timeout=patient).json()["id"]
-        return created
+    def search(self, spec: dict[str, Any], *, idempotency_key: str | None = None) -> str:
+        """POSTs a job and returns its id. Raises ServiceError if something in it is not possible, NoService.
+
+        Args:
+            spec: the job.
+            idempotency_key: with the same one there is one job, however often it is asked for; by default a new one.
+        """
+        return self._ask("/v1/jobs", spec, idempotency_key)
 
     def jobs(self) -> Iterator[dict[str, Any]]:
         """All jobs, newest first. Raises NoService."""
@@ -81,6 +101,53 @@ class Client:
         self._dashboards[job_id] = answer.headers["ETag"], shown
         return shown
 
+    def events(self, job_id: str, after: str | None = None) -> Iterator[dict[str, Any]]:
+        """What happens in the job, until it has ended: each event with its `event` (epoch, trial, job, reset, end).
+
+        A connection that is lost, also while the service is started again, is taken up where it was.
+
+        Args:
+            job_id: of it.
+            after: `id` of the last event that is known; `now` leaves out the past; None: from the beginning.
+
+        Raises:
+            ServiceError: there is no such job, or no such place in it.
+            NoService: nothing answers; once something has, nothing has answered for a minute.
+        """
+        tries = RECONNECTIONS
+        while True:
+            try:
+                for message in self._messages(job_id, after):
+                    tries, after = 0, message.id or after
+                    if message.data:
+                        yield {"event": message.event, "id": message.id} | json.loads(message.data)
+                    if message.event == "end":
+                        return
+            except NoService:
+                tries += 1
+                if tries >= RECONNECTIONS:
+                    raise
+            time.sleep(RECONNECT_S)
+
+    def _messages(self, job_id: str, after: str | None) -> Iterator[sse.Message]:
+        """What one connection brings, until it is lost. Raises ServiceError, NoService if it has brought nothing."""
+        headers = {"Last-Event-ID": after} if after else {}
+        patient = httpx.Timeout(10, read=SILENCE_S)
+        begun = False
+        try:
+            with self._http.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers, timeout=patient) as answer:
+                if answer.is_error:
+                    answer.read()
+                    if answer.is_server_error or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                        raise NoService(f"{self.url} answers {answer.status_code}: {_words(answer)}")
+                    raise ServiceError(answer.status_code, _words(answer))
+                for message in sse.messages(answer.iter_lines()):
+                    begun = True
+                    yield message
+        except httpx.TransportError as error:
+            if not begun:
+                raise self._silent(error) from error
+
     def best(self, job_id: str) -> dict[str, Any]:
         """The job's best network. Raises ServiceError, NoService."""
         best: dict[str, Any] = self._request("GET", f"/v1/jobs/{job_id}/best").json()
@@ -93,8 +160,37 @@ class Client:
 
     def cancel(self, job_id: str) -> str:
         """Cancels the job and returns its state. Raises ServiceError, NoService."""
-        state: str = self._request("POST", f"/v1/jobs/{job_id}/cancel").json()["state"]
-        return state
+        return self._control(job_id, "cancel")
+
+    def pause(self, job_id: str) -> str:
+        """Pauses the job and returns its state. Raises ServiceError, NoService."""
+        return self._control(job_id, "pause")
+
+    def resume(self, job_id: str) -> str:
+        """Lets a paused job go on and returns its state. Raises ServiceError, NoService."""
+        return self._control(job_id, "resume")
+
+    def extend(self, job_id: str, budget: dict[str, Any], *, idempotency_key: str | None = None) -> str:
+        """Raises the job's `trials`, `total_epochs`, `seconds` or `target`, and returns its state.
+
+        Raises:
+            ServiceError: a value is not above the old one, or not possible.
+            NoService: nothing answers.
+        """
+        return self._control(job_id, "extend", budget, idempotency_key)
+
+    def clone(self, job_id: str, changes: dict[str, Any] | None = None, *, idempotency_key: str | None = None) -> str:
+        """Asks for a job like that one, but for the fields in `changes`; returns its id. Raises as search does."""
+        return self._ask(f"/v1/jobs/{job_id}/clone", changes or {}, idempotency_key)
+
+    def change(self, job_id: str, **changes: Any) -> dict[str, Any]:
+        """Gives the job another `name` or `priority`, and returns it. Raises ServiceError, NoService."""
+        job: dict[str, Any] = self._request("PATCH", f"/v1/jobs/{job_id}", json=changes).json()
+        return job
+
+    def delete(self, job_id: str, *, force: bool = False) -> None:
+        """Deletes the job with its files; one that has not ended by `force` only. Raises ServiceError, NoService."""
+        self._request("DELETE", f"/v1/jobs/{job_id}", params={"force": True} if force else {})
 
     def pareto(self, job_id: str) -> dict[str, Any]:
         """The job's Pareto set. Raises ServiceError, NoService."""
@@ -108,7 +204,7 @@ class Client:
 
     def retrain(self, job_id: str, number: int) -> int:
         """Asks for a trial's network to be retrained; returns the number of that. Raises ServiceError, NoService."""
-        trial: int = self._request("POST", f"/v1/jobs/{job_id}/trials/{number}/retrain").json()["trial"]
+        trial: int = self._post(f"/v1/jobs/{job_id}/trials/{number}/retrain").json()["trial"]
         return trial
 
     def download(self, job_id: str, path: Path, trial: int | None = None) -> Path:
@@ -179,21 +275,50 @@ class Client:
         self._request("DELETE", _dataset(name))
 
     def _fetch(self, url: str, path: Path) -> Path:
-        content = self._request("GET", url).content
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        try:
+            fetch(self._http, url, path, lambda answer: ServiceError(answer.status_code, _words(answer)))
+        except httpx.TransportError as error:
+            raise self._silent(error) from error
         return path
+
+    def _ask(self, path: str, body: dict[str, Any], key: str | None) -> str:
+        # A built-in data set is fetched on its first use, which takes as long as its bytes do.
+        patient = httpx.Timeout(60, read=READING_S)
+        created: str = self._post(path, key, json=body, timeout=patient).json()["id"]
+        return created
+
+    def _control(self, job_id: str, what: str, body: dict[str, Any] | None = None, key: str | None = None) -> str:
+        state: str = self._post(f"/v1/jobs/{job_id}/{what}", key, **({} if body is None else {"json": body})).json()[
+            "state"
+        ]
+        return state
+
+    def _post(self, path: str, key: str | None = None, **options: Any) -> httpx.Response:
+        """By its key the service knows a request that it gets again, so that one whose answer was lost is repeated."""
+        headers = {"Idempotency-Key": key or secrets.token_hex(16)}
+        rests_s, sent = iter(RESTS_S), False
+        while True:
+            try:
+                return self._request("POST", path, headers=headers, **options)
+            except NoService as error:
+                sent = sent or not isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
+                rest_s = next(rests_s, None)
+                if rest_s is None or not sent:
+                    raise
+            time.sleep(rest_s)
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise NoService(
-                f"no service answers at {self.url} ({error}); start one with `nas serve`, or name another with --url"
-            ) from error
+            raise self._silent(error) from error
         if answer.is_error:
             raise ServiceError(answer.status_code, _words(answer))
         return answer
+
+    def _silent(self, error: httpx.TransportError) -> NoService:
+        mend = "start one with `nas serve`, or name another with --url"
+        return NoService(f"no service answers at {self.url} ({error}); {mend}")
 
 
 class _Watched(io.FileIO):

@@ -15,8 +15,11 @@ NasError
 │   └── SettingsError        an environment variable or flag has to change before the program can start
 ├── LeaseLost            another worker owns the trial now: stop, write nothing
 ├── Stopped              the worker was asked to stop: hand the trial back
+├── SchemaDiffers        the database is of another version: migrate it, or upgrade the service; then start again
 ├── DatasetUnready       its content cannot be read now: give the trial back, try later
 ├── DiskFull             no space is left for a file: make room; the trial fails, nothing is half written
+├── ArtifactsAway        the artifact store does not answer: hand the trial back, try again later
+├── ArtifactDamaged      a stored file is missing, or not what was stored: restore it from a backup
 ├── Diverged             the loss is not finite: record the architecture as a bad one, go on
 ├── Infeasible           the candidate breaks a limit of the job and is recorded as such: do not train it
 ├── SpaceExhausted       every candidate has been tried: end the search with what there is
@@ -119,12 +122,24 @@ class Stopped(NasError):  # noqa: N818
     """The worker was asked to stop. Hand the trial back."""
 
 
+class SchemaDiffers(NasError):  # noqa: N818
+    """The database's schema is not the one of this code; the message says how to bring the two together."""
+
+
 class DatasetUnready(NasError):  # noqa: N818
     """The content of a data set cannot be read now; the message says why, and how to mend it."""
 
 
 class DiskFull(NasError):  # noqa: N818
     """No space is left where a file was to be stored. Nothing of it is left behind."""
+
+
+class ArtifactsAway(NasError, OSError):  # noqa: N818
+    """The artifact store cannot be reached or used now; the message says why. Nothing is half written."""
+
+
+class ArtifactDamaged(NasError):  # noqa: N818
+    """A stored file is missing, or is not the one that was stored: restore it from a backup."""
 
 
 class Diverged(NasError):  # noqa: N818

@@ -1,9 +1,8 @@
 """Settings from the environment, read once in a main() and handed on as a value."""
 
 import keyword
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote, urlsplit
@@ -12,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from nas.errors import SettingsError
+from nas.log import setup
 
 PREFIX = "NAS_"
 _MEND = "it can be sqlite:////path/nas.db or postgresql://user@host/name"
@@ -42,7 +42,7 @@ class Settings:
     """
 
     home: Path
-    database_url: str
+    database_url: str = field(repr=False)  # with its password
     artifacts_url: str
     data: Path
     lease_s: float = 30.0
@@ -73,7 +73,7 @@ class Settings:
         return cls(
             home=home,
             database_url=_database(environ.get("NAS_DATABASE_URL") or f"sqlite:///{quote(str(home / 'nas.db'))}"),
-            artifacts_url=environ.get("NAS_ARTIFACTS_URL") or str(home / "artifacts"),
+            artifacts_url=_artifacts(environ.get("NAS_ARTIFACTS_URL") or "") or str(home / "artifacts"),
             data=Path(environ.get("NAS_DATA") or home / "data").expanduser().absolute(),
             lease_s=_seconds("NAS_LEASE_SECONDS", environ.get("NAS_LEASE_SECONDS") or "30"),
             max_upload_bytes=_bytes(
@@ -109,10 +109,8 @@ class Settings:
         }
 
     def log_to_stderr(self) -> None:
-        """Sets logging up for a process."""
-        logging.basicConfig(level=self.log, format="%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s")
-        for chatty in ("alembic", "httpx", "onnx_ir", "onnxscript", "optuna", "torch.onnx"):
-            logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(self.log)))
+        """Sets logging up for a process (nas.log)."""
+        setup(self.log, self.log_format)
 
 
 def _database(url: str) -> str:
@@ -127,6 +125,18 @@ def _database(url: str) -> str:
         make_url(url)
     except (ArgumentError, ValueError) as error:
         raise SettingsError(f"NAS_DATABASE_URL is no database URL ({error}); {_MEND}") from error
+    return url
+
+
+def _artifacts(url: str) -> str:
+    """The URL, if fsspec knows what it is; a path is one as well."""
+    if "://" in url or "::" in url:
+        from nas.store.places import check_url  # fsspec, which a path need not
+
+        try:
+            check_url(url)
+        except SettingsError as error:
+            raise SettingsError(f"NAS_ARTIFACTS_URL: {error}") from error
     return url
 
 

@@ -13,6 +13,17 @@ settings.register_profile("nas", deadline=None, derandomize=True, database=None)
 settings.load_profile("nas")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "where tests run that need a database of whatever kind; those of the store run on both anyway"
+    parser.addoption("--backend", choices=("sqlite", "postgresql"), default="sqlite", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from tests.support import use_backend  # not before the hook
+
+    use_backend(config.getoption("--backend"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Sums in another order differ in the last bit, so that only one thread gives the same numbers every time."""

@@ -16,6 +16,7 @@ from nas.store import datasets, jobs
 from nas.store.artifacts import ArtifactStore
 from nas.store.migrate import migrate
 from nas.store.session import Store
+from tests.support import own_postgresql, usual_backend
 
 T = TypeVar("T")
 
@@ -33,8 +34,11 @@ SLOW: dict[str, Any] = TINY | {"budget": {"trials": 1, "epochs": 40}}
 """A job with one trial that is long enough to be interrupted."""
 
 
-def settings_in(home: Path, lease_s: float = 30.0) -> Settings:
-    return Settings.read({"NAS_HOME": str(home), "NAS_LEASE_SECONDS": str(lease_s)})
+def settings_in(home: Path, lease_s: float = 30.0, database_url: str = "") -> Settings:
+    if not database_url and usual_backend() != "sqlite":
+        database_url = own_postgresql(home)
+    variables = {"NAS_HOME": str(home), "NAS_LEASE_SECONDS": str(lease_s), "NAS_DATABASE_URL": database_url}
+    return Settings.read(variables)
 
 
 def open_store(settings: Settings) -> Store:

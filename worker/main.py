@@ -11,15 +11,17 @@ import threading
 from collections.abc import Sequence
 
 import torch
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from nas import plugins
-from nas.errors import SettingsError
+from nas.errors import SchemaDiffers, SettingsError
 from nas.settings import Settings
 from nas.store import workers
 from nas.store.artifacts import ArtifactStore
-from nas.store.migrate import migrate
-from nas.store.session import Store
+from nas.store.migrate import prepare
+from nas.store.session import WORKER_CONNECTIONS, Store
+from nas.traces import Tracing
 from worker.context import Context
 from worker.evaluate import choose_device
 from worker.lease import Heartbeat
@@ -34,26 +36,32 @@ IDLE_S = 0.5
 def work(settings: Settings, device: torch.device, stop: threading.Event) -> None:
     """Does steps until asked to stop; the trial at hand is then given back."""
     torch.set_num_threads(1)  # two processes of one thread train more than one process of two
-    store = Store(settings.database_url)
-    migrate(store)
+    store = Store(settings.database_url, connections=WORKER_CONNECTIONS, program="nas worker")
+    prepare(store)
     worker = f"{socket.gethostname()[:40]}-{os.getpid()}"
     with store.write() as session:
         workers.unregister(session, worker)  # a predecessor with our process id
         workers.register(session, worker, str(device))
-    log.info("worker %s on %s, database %s", worker, device, store.engine.url.render_as_string(hide_password=True))
-    with Heartbeat(store, worker, settings.lease_s) as heartbeat:
+    log.info("worker %s on %s, database %s", worker, device, store.name)
+    with Tracing(settings.otel, "nas-worker"), Heartbeat(store, worker, settings.lease_s) as heartbeat:
         artifacts = ArtifactStore(settings.artifacts_url)
         context = Context(store, artifacts, settings, worker, device, heartbeat, stop.is_set)
         while not stop.is_set():
             try:
                 busy = step(context)
-            except DBAPIError as error:
-                log.warning("the database does not answer (%s); trying again", error.orig)
+            except (DBAPIError, PoolTimeout) as error:
+                log.warning("the database does not answer (%s); trying again", getattr(error, "orig", error))
                 busy = False
             if not busy:
-                stop.wait(IDLE_S * random.uniform(0.5, 1.5))
-    with store.write() as session:
-        workers.unregister(session, worker)
+                with context.stages.timed("idle"):
+                    stop.wait(IDLE_S * random.uniform(0.5, 1.5))
+                context.stages.flush(store)
+        context.stages.flush(store, after_s=0)
+    try:
+        with store.write() as session:
+            workers.unregister(session, worker)
+    except SQLAlchemyError as error:  # it is taken for dead when it was not seen for a lease
+        log.warning("the database does not answer (%s); the worker stops without it", error)
     store.close()
     log.info("worker %s has stopped", worker)
 
@@ -78,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.with_parent:
         # The parent holds the other end of the pipe: however it dies, the pipe closes, and no worker outlives it.
         threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
-    work(settings, device, stop)
+    try:
+        work(settings, device, stop)
+    except (SettingsError, SchemaDiffers) as error:
+        sys.stderr.write(f"nas worker: {error}\n")
+        return 2
     return 0
 
 

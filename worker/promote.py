@@ -1,26 +1,27 @@
 """Paused trials that may go on: which one, and from where."""
 
-from nas.store import trials
-from nas.store.trials import Claim, Rungs
+from nas.errors import LeaseLost
+from nas.store import claims
+from nas.store.claims import Claim, Rungs
+from nas.store.leases import Lease
 from worker.context import Context
 
 
-def promote(context: Context) -> Claim | None:
-    """Takes a paused trial that its pruner lets go on, of the oldest job that has one; None if there is none.
+def promote(context: Context, job_id: str, lease: Lease) -> Claim | None:
+    """Takes a paused trial of a job that its pruner lets go on; None if there is none.
 
     Which one is computed outside the transaction; if two workers choose the same, one of them gets it.
     """
     with context.store.read() as session:
-        waiting = trials.paused(session)
-    for rungs in waiting:
-        number = next_to_go_on(context, rungs, closing=rungs.closing)
-        if number is None:
-            continue
+        rungs = claims.paused(session, job_id)
+    try:
+        number = None if rungs is None else next_to_go_on(context, rungs, closing=rungs.closing)
+        if rungs is None or number is None:
+            return None
         with context.store.write() as session:
-            claim = trials.promote(session, rungs, number, context.worker, context.settings.lease_s)
-        if claim is not None:
-            return claim
-    return None
+            return claims.promote(session, rungs, number, lease)
+    except LeaseLost:  # the job has just been deleted
+        return None
 
 
 def next_to_go_on(context: Context, rungs: Rungs, *, closing: bool) -> int | None:

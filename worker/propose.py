@@ -17,7 +17,8 @@ from nas.space import Candidate, CellSpace, JointSpace, LayerSpace
 from nas.space.cost import cost as formula
 from nas.space.limits import broken
 from nas.store import trials
-from nas.store.trials import Claim, Costs, Twin
+from nas.store.claims import Claim
+from nas.store.trials import Costs, Twin
 from worker.context import Context
 from worker.screening import scorer
 

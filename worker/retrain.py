@@ -3,8 +3,9 @@
 from nas.data.images import ImageSet
 from nas.result.publish import About, Retrained, make_package
 from nas.store import jobs, listing, retrains
+from nas.store.claims import Claim
+from nas.store.numbering import searches_planned
 from nas.store.tables import Dataset
-from nas.store.trials import Claim
 from worker.context import Context
 from worker.train import recipe_of, train
 
@@ -42,6 +43,6 @@ def _package(context: Context, claim: Claim, data: ImageSet, weights: bytes) -> 
         validation_accuracy=max(accuracies) if early else accuracies[-1],
         weights=weights,
     )
-    searched_trials = job.trials_planned - job.prepared
+    searched_trials = searches_planned(job)
     about = About(job.id, job.name, dataset, spec.strategy, spec.seed, searched_trials, context.settings.plugins)
     return make_package(run, data, searched=searched, spec=spec, about=about, should_stop=context.should_stop)

@@ -24,9 +24,9 @@ from nas.space.cost import cost as formula
 from nas.space.limits import broken
 from nas.spec import JobSpec
 from nas.store import trials
+from nas.store.claims import Claim
 from nas.store.moves import locked
 from nas.store.states import TrialState
-from nas.store.trials import Claim
 from worker.context import Context
 
 log = logging.getLogger(__name__)

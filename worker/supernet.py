@@ -19,14 +19,14 @@ from nas.space.cost import cost as formula
 from nas.space.limits import broken
 from nas.spec import JobSpec
 from nas.store import trials
+from nas.store.claims import Claim
 from nas.store.moves import locked
 from nas.store.states import TrialState
-from nas.store.trials import Claim
 from nas.train.checkpoint import Checkpoint
 from nas.train.epoch import EpochResult
 from nas.train.recipe import Recipe
 from worker.context import Context
-from worker.train import checkpoint_of, report_epoch
+from worker.train import halved, report_epoch, resumed
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,10 @@ def search(context: Context, claim: Claim) -> None:
     there is what there is.
 
     Raises:
-        Diverged, LeaseLost, Stopped: see nas.errors.
+        DatasetUnready, DiskFull, Diverged, LeaseLost, Stopped: see nas.errors.
     """
     data = context.data(claim.dataset_id)
+    claim, resume = resumed(context, claim)
     spec = claim.spec
     space = spec.search_space()
     options = spec.strategy_options()
@@ -66,7 +67,7 @@ def search(context: Context, claim: Claim) -> None:
         on_epoch=on_epoch,
         should_stop=context.should_stop,
         allows=lambda candidate: _allows(spec, candidate, data),
-        resume=checkpoint_of(context, claim),
+        resume=resume,
     )
     log.info("job %s: the supernet found %d candidates", claim.job_id, len(found.candidates))
     entries = [{"candidate": candidate.to_json(), "score": score} for candidate, score in found.candidates]
@@ -82,7 +83,8 @@ def search(context: Context, claim: Claim) -> None:
 def _recipe(claim: Claim, space: CellSpace, data: ImageSet) -> Recipe:
     """The job's recipe, for the half of the images that trains the weights; it is the same for all candidates."""
     candidate = space.sample(np.random.default_rng(0))
-    return claim.spec.recipe_for(candidate, data.shape, epochs=claim.epochs, images=max(1, len(data.train) // 2))
+    recipe = claim.spec.recipe_for(candidate, data.shape, epochs=claim.epochs, images=max(1, len(data.train) // 2))
+    return halved(recipe, claim.halvings)
 
 
 def _allows(spec: JobSpec, candidate: Candidate, data: ImageSet) -> bool:

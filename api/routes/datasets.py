@@ -11,20 +11,22 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, Final
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
+from api.access import Caller, CurrentCaller
 from api.dataset_schemas import DatasetInfo
 from api.deps import Parts, Service
 from api.errors import Problem, problem
 from api.multipart import Form, receive
+from api.parameters import PLAIN
 from api.schemas import Items
 from nas.data.builtin import BUILTIN
-from nas.errors import InvalidInput, NotFound
+from nas.errors import Forbidden, InvalidInput, NotFound
 from nas.settings import Settings
 from nas.spec import MAX_SEED, Name
-from nas.store import datasets
+from nas.store import datasets, owners
 from nas.store.tables import Dataset
 
 DECODERS: Final = 2
@@ -36,7 +38,12 @@ ABANDONED_S: Final = 86_400.0
 _PROBLEM: dict[str, Any] = {"model": Problem}
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
-DatasetName = Annotated[str, Path(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="name of a data set")]
+DatasetName = Annotated[str, Path(max_length=200, pattern=PLAIN, description="name of a data set")]
+
+Of = Annotated[
+    str | None,
+    Query(max_length=100, pattern=PLAIN, description="whose it is, for admins; by default one's own, or everyone's"),
+]
 
 _FORM: Final = {
     "type": "object",
@@ -60,24 +67,24 @@ _FORM: Final = {
 
 
 @router.get("")
-def list_datasets(service: Service) -> Items[DatasetInfo]:
-    """Data sets by name: the built-in ones, and what has been uploaded."""
+def list_datasets(service: Service, caller: CurrentCaller) -> Items[DatasetInfo]:
+    """Data sets by name: the built-in ones, and what the caller has uploaded; admins see everybody's."""
     with service.store.read() as session:
-        stored = {row.name: DatasetInfo.of(row) for row in datasets.listed(session)}
-    names = sorted(BUILTIN.keys() | stored.keys())
-    return Items[DatasetInfo](items=[stored.get(name) or DatasetInfo.unused(name) for name in names])
+        stored = [DatasetInfo.of(row) for row in datasets.listed(session, caller.only)]
+    unused = [DatasetInfo.unused(name) for name in BUILTIN.keys() - {info.name for info in stored}]
+    return Items[DatasetInfo](items=sorted(stored + unused, key=lambda info: (info.name, info.owner or "")))
 
 
 @router.get("/{name}", responses={404: _PROBLEM, 422: _PROBLEM})
-def show_dataset(service: Service, name: DatasetName) -> DatasetInfo:
+def show_dataset(service: Service, caller: CurrentCaller, name: DatasetName, owner: Of = None) -> DatasetInfo:
     """A data set, with what the reading of its upload passed over."""
     with service.store.read() as session:
-        row = datasets.find(session, name)
+        row = datasets.find(session, name, _whose(caller, name, owner))
     if row is not None:
         return DatasetInfo.of(row)
     if name in BUILTIN:
         return DatasetInfo.unused(name)
-    raise NotFound(f"there is no data set {name!r}; GET /v1/datasets lists them")
+    raise _no_dataset(name)
 
 
 @router.post(
@@ -90,10 +97,13 @@ def show_dataset(service: Service, name: DatasetName) -> DatasetInfo:
     },
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
 )
-async def add_dataset(request: Request, service: Service, response: Response) -> DatasetInfo | Response:
+async def add_dataset(
+    request: Request, service: Service, caller: CurrentCaller, response: Response
+) -> DatasetInfo | Response:
     """Uploads a data set under a name of one's own, for jobs to ask for. The same upload again changes nothing."""
     decoding: CapacityLimiter = request.app.state.decoding
     uploads = _uploads(service.settings)
+    await to_thread.run_sync(_check_room, service, caller.owner)
     try:
         uploads.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=uploads) as folder:
@@ -101,7 +111,7 @@ async def add_dataset(request: Request, service: Service, response: Response) ->
             form = await receive(request, path, _READERS)
             if "name" not in form.texts:
                 raise InvalidInput("name", None, "this field is required")
-            row, is_new = await to_thread.run_sync(_store, service, form, path, limiter=decoding)
+            row, is_new = await to_thread.run_sync(_store, service, caller.owner, form, path, limiter=decoding)
     except ClientDisconnect:
         return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
     except OSError as error:
@@ -115,9 +125,14 @@ async def add_dataset(request: Request, service: Service, response: Response) ->
 
 
 @router.delete("/{name}", status_code=204, responses={404: _PROBLEM, 409: _PROBLEM, 422: _PROBLEM})
-def delete_dataset(service: Service, name: DatasetName) -> Response:
-    """Deletes a data set that no job has been asked for on. A built-in one is stored again when it is asked for."""
-    datasets.delete(service.store, service.artifacts, name)
+def delete_dataset(service: Service, caller: CurrentCaller, name: DatasetName, owner: Of = None) -> Response:
+    """Deletes a data set that no job has been asked for on.
+
+    A built-in one is everyone's, so that only admins may; it is stored again when it is asked for.
+    """
+    if name in BUILTIN and caller.only is not None:
+        raise Forbidden(f"the data set {name!r} is everyone's; only admins may delete it")
+    datasets.delete(service.store, service.artifacts, name, _whose(caller, name, owner))
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -134,7 +149,23 @@ def _uploads(settings: Settings) -> FilePath:
     return settings.home / "uploads"
 
 
-def _store(service: Parts, form: Form, path: FilePath) -> tuple[Dataset, bool]:
+def _whose(caller: Caller, name: str, owner: str | None) -> str:
+    """The owner whose data set is meant. Raises NotFound if the caller does not see what is another's."""
+    if owner is not None and not caller.sees(owner):
+        raise _no_dataset(name)
+    return owner or caller.owner
+
+
+def _no_dataset(name: str) -> NotFound:
+    return NotFound(f"there is no data set {name!r}; GET /v1/datasets lists them")
+
+
+def _check_room(service: Parts, owner: str) -> None:
+    with service.store.read() as session:
+        owners.check_room(session, owner, service.settings.max_stored_bytes)
+
+
+def _store(service: Parts, owner: str, form: Form, path: FilePath) -> tuple[Dataset, bool]:
     """Reads the upload and stores it; takes as long as its images need."""
     from nas.data.upload import read_upload  # image and table formats: imports that only uploads need
 
@@ -153,6 +184,8 @@ def _store(service: Parts, form: Form, path: FilePath) -> tuple[Dataset, bool]:
         warnings=upload.warnings,
         seed=seed,
         scratch=path.parent,
+        owner=owner,
+        max_stored_bytes=service.settings.max_stored_bytes,
     )
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.deps import Service
 from api.errors import Problem, problem
 from api.schemas import Health
+from nas.errors import SchemaDiffers
 from nas.store.migrate import check_schema
 
 router = APIRouter(tags=["health"])
@@ -25,6 +26,6 @@ def ready(service: Service) -> Health | Response:
     try:
         check_schema(service.store)
         service.artifacts.check()
-    except (SQLAlchemyError, OSError, RuntimeError) as error:
+    except (SchemaDiffers, SQLAlchemyError, OSError, RuntimeError) as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{type(error).__name__}: {error}")
     return Health(status="ok")

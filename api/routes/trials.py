@@ -4,10 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.deps import IfNoneMatch, Service, tagged
+from api import downloads
+from api.deps import Service
+from api.downloads import CurrentWishes
+from api.idempotency import IdempotentOnce
 from api.parameters import PROBLEM, Cursor, JobId, Limit, Number
 from api.trial_schemas import Objective, Pareto, ParetoMember, Retraining, TrialDetail, TrialPage, TrialSummary
-from nas.store import listing, pareto, retrains
+from nas.store import listing, pareto, retrains, setbacks
 from nas.store.states import Phase, TrialState
 
 router = APIRouter()
@@ -33,10 +36,11 @@ def list_trials(
 
 @router.get("/{job_id}/trials/{number}")
 def show_trial(service: Service, job_id: JobId, number: Number) -> TrialDetail:
-    """A trial with its learning curve."""
+    """A trial with its learning curve, and with what went wrong on the way."""
     with service.store.read() as session:
         trial, epochs = listing.trial(session, job_id, number)
-    return TrialDetail.of_rows(trial, list(epochs))
+        wrong = setbacks.newest(session, trial.id)
+    return TrialDetail.of_rows(trial, epochs, wrong)
 
 
 @router.get("/{job_id}/pareto")
@@ -50,36 +54,30 @@ def show_pareto(service: Service, job_id: JobId) -> Pareto:
     )
 
 
-@router.post("/{job_id}/trials/{number}/retrain", status_code=202, responses={409: PROBLEM})
-def retrain(service: Service, response: Response, job_id: JobId, number: Number) -> Retraining:
+@router.post("/{job_id}/trials/{number}/retrain", status_code=202, response_model=Retraining, responses={409: PROBLEM})
+def retrain(service: Service, once: IdempotentOnce, job_id: JobId, number: Number) -> Response:
     """Asks for a trial of the search to be trained as finalists are, and packaged, whatever becomes of the job.
 
     A second time changes nothing, unless the retraining has failed or was cancelled: then it is tried once more, with
     another seed.
     """
     with service.store.write() as session:
-        trial = retrains.ask(session, job_id, number)
-    answer = Retraining.of(trial)
-    response.headers["Location"] = answer.links["self"]
-    return answer
+        once.begin(session)
+        answer = Retraining.of(retrains.ask(session, job_id, number))
+        return once.keep(session, 202, answer, {"Location": answer.links["self"]})
 
 
 @router.get(
     "/{job_id}/trials/{number}/model",
     response_class=Response,
-    responses={
-        200: {"content": {"application/zip": {}}, "description": "model.zip"},
-        304: {"description": "you have it"},
-        409: PROBLEM,
-    },
+    responses=downloads.responses("application/zip", "model.zip"),
 )
-def trial_model(service: Service, job_id: JobId, number: Number, if_none_match: IfNoneMatch = None) -> Response:
+@router.head("/{job_id}/trials/{number}/model", include_in_schema=False)
+def trial_model(service: Service, job_id: JobId, number: Number, wishes: CurrentWishes) -> Response:
     """The package of a trial's network once it was retrained; of the job's winner without that.
 
     It holds what the job's own package does, but no verdict: a single retraining has neither intervals nor controls.
     """
     with service.store.read() as session:
         sha256 = retrains.package(session, job_id, number)
-    answer = tagged(service.artifacts.get(sha256), "application/zip", if_none_match)
-    answer.headers["Content-Disposition"] = f'attachment; filename="model-{job_id}-{number}.zip"'
-    return answer
+    return downloads.send(downloads.stored(service.artifacts, sha256), wishes, f"model-{job_id}-{number}.zip")

@@ -1,24 +1,37 @@
-"""Content-addressed files over fsspec: a folder by default, any fsspec URL in production."""
+"""Content-addressed files: a folder by default, `s3://` or any other URL that fsspec understands in production.
 
+Credentials and endpoints of an object store are its client's: for S3 `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
+`AWS_ENDPOINT_URL`, or ~/.aws; for any store also `FSSPEC_<PROTOCOL>_<OPTION>` and ~/.config/fsspec.
+"""
+
+import contextlib
 import hashlib
-import os
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, Final, TypeVar
 
-import fsspec
+from nas.errors import ArtifactDamaged, ArtifactsAway
+from nas.store.places import Found, Place, find_place
+from nas.store.streams import CHUNK_BYTES, Reader, appearing, hashed, troubles
 
-from nas.errors import NasError
+log = logging.getLogger(__name__)
 
-CHUNK_BYTES: Final = 1 << 20
-"""What is held in memory of a file that is streamed."""
+T = TypeVar("T")
 
+REMEMBERED: Final = 10_000
+"""Files of which a process remembers that it has read them whole."""
 
-class ArtifactDamaged(NasError):  # noqa: N818
-    """A stored file is not the one that was stored: restore it from a backup."""
+NEW_S: Final = 1800.0
+"""A file that was written within this time is not written again."""
+
+FOLDERS: Final = frozenset(f"{number:02x}" for number in range(256))
+"""What files are spread over: the first two letters of their names."""
+
+DOOMED: Final = ".doomed"
+"""Ends the name of a file that is about to be deleted (nas.store.gc)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,46 +42,50 @@ class Stored:
     size_bytes: int
 
 
+@dataclass(eq=False)
 class ArtifactStore:
     """Files by their sha256. A file is there whole or not at all, whatever is killed in between.
 
-    Args:
+    Methods raise ArtifactsAway, which is an OSError too, if the store cannot be reached or used now. Making one
+    raises SettingsError if fsspec does not know its protocol, or lacks a package for it.
+
+    Attributes:
         url: a path, or a URL that fsspec understands.
     """
 
-    def __init__(self, url: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(url)
-        self._local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
+    url: str
+    _place: Place = field(init=False)
+    _verified: dict[str, tuple[int, datetime]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._place = find_place(self.url)
 
     def put(self, content: bytes) -> Stored:
-        """Stores the content; a second time costs nothing."""
-        sha256 = hashlib.sha256(content).hexdigest()
-        path = self._path(sha256)
-        if not self._fs.exists(path):
-            if self._local:
-                with _appearing(Path(path)) as file:
-                    file.write(content)
-            else:  # object stores show an object only once it is whole
-                self._fs.pipe_file(path, content)
-        return Stored(sha256, len(content))
+        """Stores the content; a second time costs nothing for a while.
+
+        Raises:
+            DiskFull: there is no room for it; nothing of it is left.
+        """
+        stored = Stored(hashlib.sha256(content).hexdigest(), len(content))
+        self._store(stored, content)
+        return stored
 
     def put_file(self, path: Path) -> Stored:
-        """Stores a file's content, which never stands in memory as a whole; a second time writes nothing."""
+        """Stores a file's content, as put does; it never stands in memory as a whole.
+
+        Raises:
+            DiskFull: there is no room for it; nothing of it is left.
+            ArtifactDamaged: the file was changed meanwhile.
+        """
         with path.open("rb") as source:
-            stored = _hashed(source)
-        target = self._path(stored.sha256)
-        if not self._fs.exists(target):
-            if self._local:
-                with _appearing(Path(target)) as file, path.open("rb") as source:
-                    if _hashed(source, into=file) != stored:
-                        raise ArtifactDamaged(f"{path} was changed while it was stored; store it again")
-            else:
-                self._fs.put_file(str(path), target)
+            stored = Stored(*hashed(source))
+        self._store(stored, path)
         return stored
 
     def get(self, sha256: str) -> bytes:
         """The content. Raises FileNotFoundError, or ArtifactDamaged if it is not what was stored."""
-        content: bytes = self._fs.cat_file(self._path(sha256))
+        with self.open(sha256) as source:
+            content = b"".join(iter(lambda: source.read(CHUNK_BYTES), b""))
         _compare(sha256, hashlib.sha256(content).hexdigest())
         return content
 
@@ -78,66 +95,128 @@ class ArtifactStore:
         Raises:
             FileNotFoundError: nothing of that name is stored.
             ArtifactDamaged: it is not what was stored.
+            DiskFull: there is no room for it.
         """
-        with self._fs.open(self._path(sha256), "rb") as source, _appearing(path) as file:
-            _compare(sha256, _hashed(source, into=file).sha256)
+        with self.open(sha256) as source, troubles(str(path.parent)), appearing(path) as file:
+            _compare(sha256, hashed(source, into=file)[0])
+
+    def pour(self, sha256: str, into: IO[bytes]) -> None:
+        """Writes the content to an open file. Raises ArtifactDamaged, maybe after it has written what it found."""
+        try:
+            with self.open(sha256) as source:
+                _compare(sha256, hashed(source, into=into)[0])
+        except FileNotFoundError as error:
+            raise _missing(sha256) from error
+
+    def open(self, sha256: str) -> Reader:
+        """The content, to be read from anywhere in it. Nothing checks it: `verify` does. Raises FileNotFoundError."""
+        return _found(sha256, self._place.open)
+
+    def verify(self, sha256: str) -> int:
+        """The bytes of a file that is what was stored; it is read whole, unless it has not changed since it was.
+
+        Raises:
+            ArtifactDamaged: it is missing, or it is not what was stored.
+        """
+        try:
+            found = _found(sha256, self._place.look)
+            seen = (found.size_bytes, found.modified_at)
+            if self._verified.get(sha256) != seen:
+                with self.open(sha256) as source:
+                    _compare(sha256, hashed(source)[0])
+        except FileNotFoundError as error:
+            raise _missing(sha256) from error
+        while len(self._verified) >= REMEMBERED:
+            self._verified.pop(next(iter(self._verified)), None)
+        self._verified[sha256] = seen
+        return found.size_bytes
 
     def exists(self, sha256: str) -> bool:
         """Whether something is stored under that name."""
-        found: bool = self._fs.exists(self._path(sha256))
-        return found
+        try:
+            self._place.look(_name(sha256))
+        except FileNotFoundError:
+            return False
+        return True
 
     def delete(self, sha256: str) -> None:
-        """Forgets the content; nothing happens if it is gone already."""
+        """Deletes a file that only one row can ever have had, as a checkpoint is; nas.store.gc deletes all others.
+
+        Where the store is away, the file is left for it, too: nobody has to wait for that.
+        """
         try:
-            self._fs.rm_file(self._path(sha256))
+            self._place.remove(_name(sha256))
+        except FileNotFoundError:
+            return
+        except ArtifactsAway as error:
+            log.warning("artifact %s stays until it is collected: %s", sha256, error)
+
+    def check(self) -> None:
+        """Returns if files can be stored; the first of them makes the folder."""
+        self._place.check()
+
+    def folders(self) -> list[str]:
+        """The folders that there are files in, of those in FOLDERS."""
+        return sorted(FOLDERS.intersection(self._place.folders()))
+
+    def listed(self, folder: str) -> list[Found]:
+        """The files of a folder, also the unfinished ones, whose names begin with a dot."""
+        return self._place.listed(folder)
+
+    def discard(self, name: str) -> None:
+        """Deletes an unfinished file; nothing happens if it is gone already."""
+        try:
+            self._place.remove(f"{name.lstrip('.')[:2]}/{name}")
         except FileNotFoundError:
             return
 
-    def check(self) -> None:
-        """Raises OSError if nothing can be stored."""
-        if self._local:
-            Path(self._root).mkdir(parents=True, exist_ok=True)
-            if not os.access(self._root, os.W_OK):
-                raise PermissionError(f"{self._root} is not writable")
-        else:  # a listing would not tell: it fails as long as nothing is stored, and needs no right to write
-            self._fs.pipe_file(f"{self._root}/.check", b"")
+    def set_aside(self, sha256: str) -> bool:
+        """Takes a file's name away; whether it was there. Then it is to be put back, or discarded by its other name."""
+        try:
+            self._place.move(_name(sha256), _doomed(sha256))
+        except FileNotFoundError:
+            return False
+        return True
 
-    def _path(self, sha256: str) -> str:
-        return f"{self._root}/{sha256[:2]}/{sha256}"
+    def put_back(self, sha256: str) -> None:
+        """Gives a file that was set aside its name again; nothing happens if it is gone."""
+        try:
+            self._place.move(_doomed(sha256), _name(sha256))
+        except FileNotFoundError:
+            return
+
+    def _store(self, stored: Stored, source: bytes | Path) -> None:
+        """Writes a file, unless it is there and new: an older one is made new, so that nas.store.gc leaves it alone."""
+        name = _name(stored.sha256)
+        try:
+            found = self._place.look(name)
+        except FileNotFoundError:
+            found = None
+        new = datetime.now(UTC) - timedelta(seconds=NEW_S)
+        if found is None or found.size_bytes != stored.size_bytes or found.modified_at < new:
+            self._place.write(name, source, stored.sha256)
+
+
+def _found(sha256: str, read: Callable[[str], T]) -> T:
+    """Reads a file also in the moment in which nas.store.gc has set it aside, to see that it is needed still."""
+    for name in (_name(sha256), _doomed(sha256)):
+        with contextlib.suppress(FileNotFoundError):
+            return read(name)
+    return read(_name(sha256))  # put back between the two
+
+
+def _name(sha256: str) -> str:
+    return f"{sha256[:2]}/{sha256}"
+
+
+def _doomed(sha256: str) -> str:
+    return f"{sha256[:2]}/.{sha256}{DOOMED}"
+
+
+def _missing(sha256: str) -> ArtifactDamaged:
+    return ArtifactDamaged(f"artifact {sha256} is missing; restore it from a backup")
 
 
 def _compare(sha256: str, found: str) -> None:
     if found != sha256:
         raise ArtifactDamaged(f"artifact {sha256} has the content of {found}; restore it from a backup")
-
-
-def _hashed(source: BinaryIO, into: BinaryIO | None = None) -> Stored:
-    """Reads a file to its end, writing what it reads to another one if there is one."""
-    hasher, size_bytes = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK_BYTES):
-        hasher.update(chunk)
-        size_bytes += len(chunk)
-        if into is not None:
-            into.write(chunk)
-    return Stored(hasher.hexdigest(), size_bytes)
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that gets its name when the block has ended well, and is gone if it has not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # or the new name may not survive a power cut that the row survives
-    finally:
-        os.close(directory)

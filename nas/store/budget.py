@@ -1,7 +1,7 @@
 """What a search may still spend: epochs, and the time that is left when the retraining's is kept back."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import ceil
 from typing import Final, Self
 
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from nas.search.pruning import make_pruner
 from nas.spec import FinalSpec, JobSpec
 from nas.store import workers
+from nas.store.clock import elapsed_s, time_at
 from nas.store.session import now
 from nas.store.states import BUSY_TRIAL, SEARCHING, Phase, TrialState
 from nas.store.tables import Dataset, Epoch, Job, Trial
@@ -106,13 +107,13 @@ def search_deadline(
     if seconds is None or job.started_at is None:
         return None
     if phase in PREPARATION_SHARES:
-        return job.started_at + timedelta(seconds=PREPARATION_SHARES[phase] * seconds)
+        return time_at(job, PREPARATION_SHARES[phase] * seconds)
     kept = LARGEST_SHARE * seconds
     epoch_s = _epoch_s(session, job)
     if epoch_s is not None:
         pace = _Pace.of(session, job, spec, epoch_s, lease_s)
         kept = min(kept, pace.takes_s(pace.fitting(spec.final, kept)))
-    return job.started_at + timedelta(seconds=seconds - kept)
+    return time_at(job, seconds - kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def plan_finals(session: Session, job: Job, spec: JobSpec, trial_id: int | None,
     if seconds is None or job.started_at is None or trial_id is None:
         return Plan(spec.final)
     epoch_s = session.scalar(select(func.avg(Epoch.seconds)).where(Epoch.trial_id == trial_id)) or 1.0
-    left_s = seconds - (now(session) - job.started_at).total_seconds()
+    left_s = seconds - elapsed_s(job, now(session))
     planned = _Pace.of(session, job, spec, epoch_s, lease_s).fitting(spec.final, left_s)
     return Plan(planned, _less(spec.final, planned, seconds))
 
@@ -155,7 +156,7 @@ def fit_controls(session: Session, job: Job, spec: JobSpec, planned: FinalSpec, 
     if spec.budget.seconds is None or job.started_at is None:
         return Plan(planned)
     epoch_s = session.scalar(select(func.avg(Epoch.seconds)).where(Epoch.trial_id == trial_id)) or 1.0
-    left_s = spec.budget.seconds - (now(session) - job.started_at).total_seconds()
+    left_s = spec.budget.seconds - elapsed_s(job, now(session))
     pace = _Pace.of(session, job, spec, epoch_s, lease_s)
     left_s -= pace.report_s(planned)
     rounds = left_s / (planned.epochs * epoch_s * MARGIN) - REFERENCE * planned.seeds / pace.lanes

@@ -1,11 +1,13 @@
 """Which files of the artifact store belong to which trial."""
 
-from sqlalchemy import or_, select
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from nas.store.artifacts import Stored
-from nas.store.session import now
+from nas.store.session import CLOCK
 from nas.store.states import Phase
 from nas.store.tables import Artifact, Trial
 
@@ -32,27 +34,43 @@ def package(session: Session, job_id: str) -> str | None:
         select(Artifact.sha256)
         .join(Trial, Trial.id == Artifact.trial_id)
         .where(Trial.job_id == job_id, Trial.phase == Phase.REPORT, Artifact.kind == "package")
+        .order_by(Trial.number.desc())  # an earlier one is forgotten with the end of the next
+        .limit(1)
     )
 
 
 def record(session: Session, trial_id: int, kind: str, stored: Stored) -> str | None:
     """Records a trial's file of a kind; returns the sha256 of the one it replaces."""
-    before = artifact(session, trial_id, kind)
-    values = {"sha256": stored.sha256, "size_bytes": stored.size_bytes, "created_at": now(session)}
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(
-        dialect.insert(Artifact)
-        .values(trial_id=trial_id, kind=kind, **values)
-        .on_conflict_do_update(index_elements=["trial_id", "kind"], set_=values)
-    )
+    session.flush()
+    return recorded(session.connection(), trial_id, kind, stored)
+
+
+def recorded(connection: Connection, trial_id: int, kind: str, stored: Stored) -> str | None:
+    """As `record` has it, where no objects of a session are at play."""
+    named = {"trial_id": trial_id, "kind": kind}
+    before: str | None = connection.execute(_SHA256, named).scalar()
+    written = {"sha256": stored.sha256, "size_bytes": stored.size_bytes}
+    connection.execute(_RECORD[connection.dialect.name], named | written)
     return before if before != stored.sha256 else None
 
 
 def forget(session: Session, trial_id: int, kind: str) -> str | None:
     """Takes a trial's file of a kind out of the records; returns its sha256, for the file to be deleted."""
-    row = session.get(Artifact, (trial_id, kind), populate_existing=True)
-    if row is None:
-        return None
-    session.delete(row)
     session.flush()
-    return row.sha256
+    return session.connection().execute(_FORGET, {"trial_id": trial_id, "kind": kind}).scalar()
+
+
+# Made once: with every epoch a checkpoint is recorded, and making a statement takes longer than executing it.
+
+_KEY = (Artifact.trial_id == bindparam("trial_id"), Artifact.kind == bindparam("kind"))
+_SHA256 = select(Artifact.sha256).where(*_KEY)
+_FORGET = delete(Artifact).where(*_KEY).returning(Artifact.sha256)
+
+
+def _recording(dialect: Any) -> Any:
+    written = dialect.insert(Artifact).values(created_at=CLOCK)
+    changed = {name: written.excluded[name] for name in ("sha256", "size_bytes", "created_at")}
+    return written.on_conflict_do_update(index_elements=["trial_id", "kind"], set_=changed)
+
+
+_RECORD = {"sqlite": _recording(sqlite), "postgresql": _recording(postgresql)}

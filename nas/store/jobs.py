@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import and_, exists, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from nas.errors import InvalidInput, NotFound, NotReady
@@ -14,10 +14,12 @@ from nas.search.catalog import STRATEGIES
 from nas.search.screening import batches
 from nas.space import Candidate, FixedSpace, JointSpace
 from nas.spec import JobSpec
-from nas.store import files, moves, trials
+from nas.store import clock, files, moves, trials
 from nas.store.artifacts import Stored
+from nas.store.claims import Claim
+from nas.store.numbering import round_of
 from nas.store.session import now
-from nas.store.states import BUSY_TRIAL, FINALS, JobState, Phase, Reason, TrialState, advance
+from nas.store.states import BUSY_TRIAL, ENDED_JOB, FINALS, JobState, Phase, Reason, TrialState, advance
 from nas.store.tables import LOCAL, Dataset, Job, Tally, Trial
 
 SCREENED_A_TRIAL = 20
@@ -26,6 +28,9 @@ SCREENED_A_TRIAL = 20
 
 ENDED_AT_ONCE = 200
 """Paused trials that one transaction ends."""
+
+_PAST = (JobState.FINALIZING, *ENDED_JOB)
+"""States of a job whose search is over."""
 
 
 def create(session: Session, spec: JobSpec, dataset: Dataset, owner: str = LOCAL) -> Job:
@@ -73,16 +78,31 @@ def get(session: Session, job_id: str) -> Job:
     """The job of that id. Raises NotFound."""
     job = session.get(Job, job_id)
     if job is None:
-        raise NotFound(f"there is no job {job_id!r}; GET /v1/jobs lists them")
+        raise missing(job_id)
     return job
 
 
-def page(session: Session, limit: int, after: str | None) -> Sequence[Job]:
-    """Jobs, newest first, after the job of that id. Raises InvalidInput if there is none."""
+def lock(session: Session, job_id: str) -> Job:
+    """The job of that id, with its row locked until the transaction ends. Raises NotFound."""
+    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+    if job is None:
+        raise missing(job_id)
+    return job
+
+
+def missing(job_id: str) -> NotFound:
+    """What is said of a job that there is not, and to those who may not see it."""
+    return NotFound(f"there is no job {job_id!r}; GET /v1/jobs lists them")
+
+
+def page(session: Session, limit: int, after: str | None, owner: str | None = None) -> Sequence[Job]:
+    """Jobs of an owner, or of all, newest first, after the job of that id. Raises InvalidInput if there is none."""
     query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
+    if owner is not None:
+        query = query.where(Job.owner == owner)
     if after is not None:
         last = session.get(Job, after)
-        if last is None:
+        if last is None or owner not in (None, last.owner):
             raise InvalidInput("cursor", after, "take next_cursor from the page before")
         older = and_(Job.created_at == last.created_at, Job.id < last.id)
         query = query.where(or_(Job.created_at < last.created_at, older))
@@ -98,9 +118,14 @@ class Model:
 
 
 def model(session: Session, job_id: str) -> Model:
-    """The network of a job that has succeeded. Raises NotFound, NotReady."""
+    """The network of a job that has succeeded; while its search is taken up again, still that one.
+
+    Raises:
+        NotFound: there is no such job.
+        NotReady: it has not succeeded yet.
+    """
     job = get(session, job_id)
-    if job.state != JobState.SUCCEEDED or job.verdict is None:
+    if job.verdict is None:
         raise NotReady(f"job {job_id} is {job.state}; only the model of a job that has succeeded can be taken over")
     shipped = job.verdict["shipped"]["trial"]
     trial = session.scalars(select(Trial).where(Trial.job_id == job_id, Trial.number == shipped)).one()
@@ -113,12 +138,12 @@ def model(session: Session, job_id: str) -> Model:
 
 def cancel(session: Session, job_id: str) -> Job:
     """Cancels a job and what is left of it; a second time changes nothing. Raises NotFound, IllegalTransition."""
-    job = session.get(Job, job_id, with_for_update=True)
-    if job is None:
-        raise NotFound(f"there is no job {job_id!r}; GET /v1/jobs lists them")
+    job = lock(session, job_id)
     if job.state != JobState.CANCELLED:
         advance(job, JobState.CANCELLED)
         moves.touch(job, itself=True)
+        clock.go(job, now(session))  # if it was paused
+        job.resumes = None
         job.reason = "cancelled by the user"
         job.finished_at = now(session)
         moves.cancel_all(session, job)
@@ -144,6 +169,7 @@ class Standstill:
 
     Attributes:
         next_number: of the job when it was seen; a job that has moved since has another one.
+        finals: the trials of the phases after its search; of one that was taken up again, those since then.
     """
 
     job_id: str
@@ -172,8 +198,8 @@ class FinalTrial:
     error: str | None = None
 
 
-def standstill(session: Session) -> Standstill | None:
-    """A job that waits to be moved on: nothing is queued or running, and the search may add no more."""
+def standstill(session: Session, job_id: str | None = None) -> Standstill | None:
+    """A job, or that one, that waits to be moved on: nothing is queued or running, and the search adds no more."""
     busy = exists().where(
         Tally.job_id == Job.id, Tally.phase != Phase.RETRAIN, Tally.state.in_(BUSY_TRIAL), Tally.count > 0
     )
@@ -187,6 +213,7 @@ def standstill(session: Session) -> Standstill | None:
                 Job.state == JobState.FINALIZING,
             ),
             ~busy,
+            true() if job_id is None else Job.id == job_id,
         )
         .order_by(Job.created_at)
         .limit(1)
@@ -202,13 +229,14 @@ def standstill(session: Session) -> Standstill | None:
 def leftover(session: Session) -> str | None:
     """The id of a job whose search is over and that has paused trials still."""
     waiting = exists().where(Tally.job_id == Job.id, Tally.state == TrialState.PAUSED, Tally.count > 0)
-    past = (JobState.FINALIZING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
-    return session.scalar(select(Job.id).where(Job.state.in_(past), waiting).limit(1))
+    return session.scalar(select(Job.id).where(Job.state.in_(_PAST), waiting).limit(1))
 
 
 def finals(session: Session, job_id: str) -> list[FinalTrial]:
-    """All trials of the phases after the search, by number."""
-    return _finals(session, job_id, select(Trial).where(Trial.job_id == job_id, Trial.phase.in_(FINALS)))
+    """All trials of the phases after the search, by number; if that was taken up again, those since then."""
+    job = get(session, job_id)
+    since = Trial.round == round_of(job)
+    return _finals(session, job_id, select(Trial).where(Trial.job_id == job_id, Trial.phase.in_(FINALS), since))
 
 
 def best_searched(session: Session, job_id: str, limit: int) -> list[FinalTrial]:
@@ -260,33 +288,63 @@ def refused(session: Session, job_id: str) -> str | None:
 
 def go_on(session: Session, seen: Standstill, rows: Sequence[NewTrial], note: str | None = None) -> bool:
     """Adds the trials of the next phase, once, whoever saw the standstill; whether it was this call that did."""
-    job = session.get_one(Job, seen.job_id, with_for_update=True, populate_existing=True)
-    if (job.state, job.next_number) != (seen.state, seen.next_number) or _busy(session, job.id):
+    job = _unmoved(session, seen)
+    if job is None:
         return False
     if job.state == JobState.RUNNING:
         advance(job, JobState.FINALIZING)
-        moves.touch(job, itself=True)
+    moves.touch(job, itself=True)  # to another phase at the least
     if note:
         job.note = f"{job.note}; {note}" if job.note else note
     for row in rows:
-        moves.add(
-            session,
-            job,
-            row.phase,
-            epochs=row.epochs,
-            candidate=row.candidate,
-            digest=row.digest,
-            seed_index=row.seed_index,
-            params=row.params,
-            macs=row.macs,
-        )
+        _plan(session, job, row)
     return True
+
+
+def _unmoved(session: Session, seen: Standstill) -> Job | None:
+    """The job with its row locked; None if it has moved since it was seen, or was deleted."""
+    job = session.get(Job, seen.job_id, with_for_update=True, populate_existing=True)
+    if job is None or (job.state, job.next_number) != (seen.state, seen.next_number) or _busy(session, job.id):
+        return None
+    since = select(func.count()).where(Trial.job_id == job.id, Trial.phase.in_(FINALS), Trial.round == round_of(job))
+    return job if session.scalar(since) == len(seen.finals) else None  # what is used again has no new number
+
+
+def _plan(session: Session, job: Job, row: NewTrial) -> None:
+    """Adds a trial, or takes one over that an earlier round of retrainings has brought to its end.
+
+    One that was cancelled, failed, or had other epochs stays as it is; the new one gets the next free seed.
+    """
+    before = {}
+    if row.digest is not None:
+        same = select(Trial).where(Trial.job_id == job.id, Trial.phase == row.phase, Trial.digest == row.digest)
+        before = {trial.seed_index: trial for trial in session.scalars(same)}
+    seed_index = row.seed_index
+    while (found := before.get(seed_index)) is not None:
+        if found.round != round_of(job) and found.state == TrialState.COMPLETE and found.epochs == row.epochs:
+            found.round = round_of(job)
+            moves.touch(job)
+            found.changed = job.version
+            return
+        seed_index += 1
+    added = moves.add(
+        session,
+        job,
+        row.phase,
+        epochs=row.epochs,
+        candidate=row.candidate,
+        digest=row.digest,
+        seed_index=seed_index,
+        params=row.params,
+        macs=row.macs,
+    )
+    added.round = round_of(job)
 
 
 def end_paused(session: Session, job_id: str) -> list[str]:
     """Ends the paused trials of a search that is over; returns the sha256s of their checkpoints, to be deleted."""
-    job = moves.locked(session, job_id)
-    if job.state == JobState.RUNNING:
+    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+    if job is None or job.state not in _PAST:
         return []
     waiting = session.scalars(
         select(Trial)
@@ -311,16 +369,18 @@ def _busy(session: Session, job_id: str) -> bool:
 
 def fail(session: Session, seen: Standstill, reason: str) -> None:
     """Fails a job at a standstill, unless it has moved since."""
-    job = session.get_one(Job, seen.job_id, with_for_update=True, populate_existing=True)
-    if (job.state, job.next_number) == (seen.state, seen.next_number) and not _busy(session, job.id):
+    job = _unmoved(session, seen)
+    if job is not None:
         moves.fail(session, job, reason)
 
 
-def succeed(
-    session: Session, claim: trials.Claim, verdict: dict[str, Any], package: Stored, winner_digest: str
-) -> None:
-    """Ends the report trial and its job, with the verdict and the verified package. Raises LeaseLost."""
-    job = session.get_one(Job, claim.job_id, with_for_update=True, populate_existing=True)
+def succeed(session: Session, claim: Claim, verdict: dict[str, Any], package: Stored, winner_digest: str) -> list[str]:
+    """Ends the report trial and its job, with the verdict and the verified package. Raises LeaseLost.
+
+    Returns:
+        The sha256s of the packages that this one replaces, where the search was taken up again.
+    """
+    job = moves.locked(session, claim.job_id)
     trials.attach(session, claim, "package", package)
     trials.finish(session, claim, TrialState.COMPLETE)
     advance(job, JobState.SUCCEEDED)
@@ -330,9 +390,12 @@ def succeed(
     job.best_trial = session.scalars(
         select(Trial.number).where(Trial.job_id == job.id, Trial.phase == Phase.SEARCH, Trial.digest == winner_digest)
     ).one()
+    earlier = select(Trial.id).where(Trial.job_id == job.id, Trial.phase == Phase.REPORT, Trial.id != claim.trial_id)
+    replaced = [files.forget(session, trial_id, "package") for trial_id in session.scalars(earlier).all()]
+    return [sha256 for sha256 in replaced if sha256]
 
 
-def drop(session: Session, claim: trials.Claim, note: str) -> None:
+def drop(session: Session, claim: Claim, note: str) -> None:
     """Gives a reserved number up, for want of a candidate, and ends the search. Raises LeaseLost."""
     trials.finish(session, claim, TrialState.CANCELLED, error=note)
     moves.close_search(moves.locked(session, claim.job_id), note, over=False)

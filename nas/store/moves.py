@@ -5,16 +5,19 @@ Locks are taken in one order everywhere (job, trial, tallies), so that no two tr
 
 from datetime import datetime
 from math import inf
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, case, select, update
 from sqlalchemy.orm import Session
 
-from nas.errors import IllegalTransition
+from nas.errors import IllegalTransition, LeaseLost
 from nas.objectives import worth
 from nas.space import Candidate
 from nas.spec import JobSpec
+from nas.store import metrics
+from nas.store.clock import elapsed_s
 from nas.store.session import now
+from nas.store.specs import spec_of
 from nas.store.states import ACTIVE_TRIAL, TRIAL_NEXT, JobState, Phase, Reason, TrialState, advance
 from nas.store.tables import Incumbent, Job, Setback, Tally, Trial
 
@@ -64,7 +67,7 @@ def add(
     trial.changed = job.version
     session.add(trial)
     session.flush()
-    _count(session, job.id, phase, {TrialState.QUEUED: 1})
+    count(session, job.id, phase, None, TrialState.QUEUED)
     return trial
 
 
@@ -98,8 +101,11 @@ def fail(session: Session, job: Job, reason: str) -> None:
 
 
 def locked(session: Session, job_id: str) -> Job:
-    """The job, with its row locked until the transaction ends."""
-    return session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
+    """The job of a worker's trial, with its row locked until the transaction ends. Raises LeaseLost without it."""
+    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+    if job is None:
+        raise LeaseLost(f"job {job_id} was deleted")
+    return job
 
 
 def end(session: Session, job: Job, trial: Trial, state: TrialState, reason: Reason | None, error: str | None) -> None:
@@ -111,16 +117,15 @@ def end(session: Session, job: Job, trial: Trial, state: TrialState, reason: Rea
     trial.finished_at = moment
     if reason in SETBACKS:
         note_setback(session, job, trial, reason, error, again=False)
+    bad = reason in (Reason.ERROR, Reason.LOST, Reason.DISK_FULL)
+    if trial.phase != Phase.RETRAIN:  # which a user asked for, while the job goes its own way
+        job.failures_in_row = job.failures_in_row + 1 if bad else 0
     move(session, job, trial, state)
     if trial.phase == Phase.SEARCH and state == TrialState.COMPLETE and trial.accuracy is not None:
-        _note_complete(session, job, trial, moment)
+        note_complete(session, job, trial, moment)
     if state == TrialState.INFEASIBLE:
         _replace(session, job)
-    if trial.phase == Phase.RETRAIN:
-        return  # a user asked for it, and the job goes its own way
-    bad = reason in (Reason.ERROR, Reason.LOST, Reason.DISK_FULL)
-    job.failures_in_row = job.failures_in_row + 1 if bad else 0
-    if job.failures_in_row >= MAX_FAILURES_IN_ROW:
+    if bad and trial.phase != Phase.RETRAIN and job.failures_in_row >= MAX_FAILURES_IN_ROW:
         last = (error or "").strip().splitlines()[-1:] or ["no message"]
         fail(session, job, f"{MAX_FAILURES_IN_ROW} trials in a row failed, the last one with: {last[0]}")
 
@@ -135,6 +140,7 @@ def note_setback(session: Session, job: Job, trial: Trial, reason: Reason, error
     """
     ended, tried_again = (job.reasons or {}).get(reason, (0, 0))
     job.reasons = (job.reasons or {}) | {str(reason): [ended + (not again), tried_again + again]}
+    metrics.count(session, "setbacks", reason)
     if error is not None or again:
         session.add(
             Setback(
@@ -157,7 +163,7 @@ def move(session: Session, job: Job, trial: Trial, to: TrialState) -> None:
     touch(job)
     trial.changed = job.version
     session.flush()
-    _count(session, trial.job_id, trial.phase, {before: -1, to: 1})
+    count(session, trial.job_id, trial.phase, before, to)
 
 
 def _replace(session: Session, job: Job) -> None:
@@ -171,6 +177,7 @@ def _replace(session: Session, job: Job) -> None:
         job.trials_planned += 1
     else:
         job.note = f"{count} networks broke the job's limits and were not trained; widen the limits or the space"
+    touch(job, itself=True)
 
 
 def close_search(job: Job, note: str, *, over: bool) -> None:
@@ -191,9 +198,18 @@ def close_search(job: Job, note: str, *, over: bool) -> None:
         touch(job, itself=True)
 
 
-def _note_complete(session: Session, job: Job, trial: Trial, moment: datetime) -> None:
+def may_stand_out(job: Any, accuracy: float | None) -> bool:
+    """Whether a complete trial may change more of its job than counters, by the job's row: note_complete says what."""
+    spec = spec_of(job)
+    if len(spec.objectives) > 1 or spec.objectives[0].metric != "accuracy" or spec.budget.target is not None:
+        return True
+    sign = spec.objectives[0].sign
+    return accuracy is not None and (job.best_accuracy is None or sign * accuracy > sign * job.best_accuracy)
+
+
+def note_complete(session: Session, job: Job, trial: Trial, moment: datetime) -> None:
     """The incumbents, the front, and the target."""
-    spec = JobSpec.model_validate(job.spec)
+    spec = spec_of(job)
     score, others = worth(spec.objectives, trial.accuracy, costs_of(trial))
     if score is None or job.started_at is None:
         return
@@ -205,7 +221,7 @@ def _note_complete(session: Session, job: Job, trial: Trial, moment: datetime) -
         touch(job, itself=True)
         job.best_accuracy = trial.accuracy
         job.best_trial = trial.number
-        at_s = (moment - job.started_at).total_seconds()
+        at_s = elapsed_s(job, moment)
         session.add(Incumbent(job_id=job.id, number=trial.number, at_s=at_s, accuracy=trial.accuracy or 0.0))
     if len(spec.objectives) > 1:
         _note_front(session, job, trial, (score, *others), spec)
@@ -239,10 +255,18 @@ def costs_of(trial: Trial) -> dict[str, float | None]:
     }
 
 
-def _count(session: Session, job_id: str, phase: Phase, changes: dict[TrialState, int]) -> None:
-    for state, change in sorted(changes.items()):  # one order of locks for all
-        session.execute(
-            update(Tally)
-            .where(Tally.job_id == job_id, Tally.phase == phase, Tally.state == state)
-            .values(count=Tally.count + change)
-        )
+_TALLY = (
+    update(Tally)
+    .where(
+        Tally.job_id == bindparam("job"),
+        Tally.phase == bindparam("in_phase"),
+        Tally.state.in_((bindparam("before"), bindparam("after"))),
+    )
+    .values(count=Tally.count + case((Tally.state == bindparam("before"), -1), else_=1))
+)
+
+
+def count(session: Session, job_id: str, phase: Phase, before: TrialState | None, after: TrialState) -> None:
+    """Counts that a trial of a job whose row is locked went from one state to another; one that is new from None."""
+    values = {"job": job_id, "in_phase": phase, "before": before, "after": after}
+    session.connection().execute(_TALLY, values)

@@ -8,17 +8,29 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from nas.objectives import ObjectiveForm, in_order
 from nas.spec import JobSpec
 from nas.store import retrains
 from nas.store.jobs import get
 from nas.store.moves import costs_of
+from nas.store.specs import spec_of
 from nas.store.tables import Job, Trial
 
 SHOWN: Final = 100
 """Members that the dashboard shows."""
+
+_MEASURED: Final = (
+    Trial.number,
+    Trial.digest,
+    Trial.accuracy,
+    Trial.params,
+    Trial.macs,
+    Trial.latency_ms,
+    Trial.memory_mb,
+)
+"""What a member's values are made of; its candidate is not."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,14 +58,14 @@ class Front:
 
 def newest(session: Session, job: Job, spec: JobSpec) -> list[Member]:
     """The newest members of the set, SHOWN at the most, the best by the first objective first."""
-    marked = select(Trial).where(Trial.job_id == job.id, Trial.front)
-    return _members(session.scalars(marked.order_by(Trial.id.desc()).limit(SHOWN)).all(), spec)
+    marked = select(Trial).where(Trial.job_id == job.id, Trial.front).order_by(Trial.id.desc()).limit(SHOWN)
+    return _members(session.scalars(marked.options(load_only(*_MEASURED))).all(), spec)
 
 
 def whole(session: Session, job_id: str) -> Front:
     """All members; of a job of one objective its best trial. Raises NotFound."""
     job = get(session, job_id)
-    spec = JobSpec.model_validate(job.spec)
+    spec = spec_of(job)
     of_job = select(Trial).where(Trial.job_id == job_id)
     if len(spec.objectives) > 1:
         trials = session.scalars(of_job.where(Trial.front)).all()

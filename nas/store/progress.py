@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from statistics import fmean
 from typing import Final, TypeAlias
@@ -10,9 +11,21 @@ from typing import Final, TypeAlias
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from nas.search.options import PruningSpec
 from nas.search.pruning import make_pruner
 from nas.spec import JobSpec
-from nas.store.states import ACTIVE_JOB, BUSY_TRIAL, FINISHED_TRIAL, PREPARATION, JobState, Phase, TrialState
+from nas.store.clock import elapsed_s as clock_s
+from nas.store.numbering import round_of, searches_planned
+from nas.store.states import (
+    ACTIVE_JOB,
+    BUSY_TRIAL,
+    FINISHED_TRIAL,
+    PREPARATION,
+    JobState,
+    Phase,
+    TrialState,
+    standing,
+)
 from nas.store.tables import Job, Trial
 
 UNKNOWN_SHARE: Final = 0.6
@@ -43,8 +56,8 @@ class Plan:
     """What a job is to do, as far as it is known.
 
     Attributes:
-        trials: of each phase.
-        final_epochs: of all retrainings that the verdict needs.
+        trials: of each phase, those of earlier rounds included.
+        final_epochs: of all retrainings that the verdict needs, and of those that were done for an earlier one.
     """
 
     trials: dict[Phase, int]
@@ -60,17 +73,30 @@ def read_plan(session: Session, job: Job, spec: JobSpec, tallies: Tallies) -> Pl
     """The plan: retrainings as the spec has them, and once there are some, as these are: there may be fewer."""
     counts = {phase: sum(tallies.get((phase, state), 0) for state in TrialState) for phase in Phase}
     finalists, seeds, epochs = spec.final.finalists, spec.final.seeds, spec.final.epochs
-    if counts[Phase.FINALIST]:
-        last, epochs = session.execute(
-            select(func.max(Trial.seed_index), func.max(Trial.epochs)).where(
-                Trial.job_id == job.id, Trial.phase == Phase.FINALIST
+    here, done, before = counts, job.final_epochs, dict.fromkeys(Phase, 0)
+    since = (Trial.job_id == job.id, Trial.phase.in_((*RETRAINED, Phase.REPORT)), Trial.round == round_of(job))
+    if round_of(job):  # the search was taken up again: the retrainings before that are no part of what comes
+        rows = session.execute(
+            select(Trial.phase, func.count(), func.sum(Trial.epoch)).where(*since).group_by(Trial.phase)
+        )
+        found = {phase: (count, epochs) for phase, count, epochs in rows}
+        here = counts | {phase: found.get(phase, (0, 0))[0] for phase in (*RETRAINED, Phase.REPORT)}
+        done, before = (
+            sum(epochs for _, epochs in found.values()),
+            {phase: counts[phase] - here[phase] for phase in Phase},
+        )
+    if here[Phase.FINALIST]:
+        networks, epochs = session.execute(
+            select(func.count(Trial.digest.distinct()), func.max(Trial.epochs)).where(
+                *since, Trial.phase == Phase.FINALIST
             )
         ).one()
-        seeds = last + 1
+        seeds = here[Phase.FINALIST] // max(1, networks)
     finals = {Phase.FINALIST: finalists * seeds, Phase.CONTROL: spec.final.controls * seeds, Phase.REFERENCE: seeds}
-    finals = {phase: counts[phase] or planned for phase, planned in finals.items()}
-    others = {Phase.SEARCH: job.trials_planned - job.prepared, Phase.REPORT: 1}
-    return Plan(counts | others | finals, sum(finals.values()) * epochs)
+    finals = {phase: here[phase] or planned for phase, planned in finals.items()}
+    final_epochs = job.final_epochs - done + sum(finals.values()) * epochs
+    planned = counts | {Phase.SEARCH: searches_planned(job), Phase.REPORT: 1} | finals
+    return Plan({phase: planned[phase] + before[phase] for phase in Phase}, final_epochs)
 
 
 def progress(
@@ -95,14 +121,16 @@ def progress(
     """
     done = job.search_epochs + job.final_epochs
     left = _search_left(job, spec, plan, tallies, supernet, running) + max(0, plan.final_epochs - job.final_epochs)
-    elapsed_s = ((job.finished_at or moment) - job.started_at).total_seconds() if job.started_at else 0.0
+    elapsed_s = clock_s(job, moment)
     eta_s = None
     if alive and done and job.state in ACTIVE_JOB:
         eta_s = left * job.train_seconds / done / min(alive, spec.budget.parallel or alive)
     fraction = done / (done + left) if done else 0.0
     if spec.budget.seconds is not None:
         left_s = max(0.0, spec.budget.seconds - elapsed_s)
-        if job.state == JobState.RUNNING and alive:  # later the retrainings are known, which had to fit into the time
+        if (
+            standing(job) == JobState.RUNNING and alive
+        ):  # later the retrainings are known, which had to fit into the time
             eta_s = left_s if eta_s is None else min(eta_s, left_s)
         left_s = left_s if eta_s is None else eta_s
         fraction = elapsed_s / (elapsed_s + left_s) if elapsed_s else 0.0
@@ -111,7 +139,7 @@ def progress(
         trials_finished=finished(tallies, Phase.SEARCH),
         trials_planned=plan.trials[Phase.SEARCH],
         elapsed_s=elapsed_s,
-        eta_s=eta_s,
+        eta_s=None if job.state == JobState.PAUSED else eta_s,  # nobody knows when it goes on
     )
 
 
@@ -119,7 +147,7 @@ def _search_left(
     job: Job, spec: JobSpec, plan: Plan, tallies: Tallies, supernet: Trial | None, running: Sequence[Trial]
 ) -> float:
     """Epochs that are still to be trained before the retrainings, about."""
-    if job.state not in (JobState.QUEUED, JobState.RUNNING) or job.search_over:
+    if standing(job) not in (JobState.QUEUED, JobState.RUNNING) or job.search_over:
         return 0.0
     done, before = job.search_epochs, 0
     if supernet is not None:
@@ -129,7 +157,7 @@ def _search_left(
     void = sum(tallies.get((Phase.SEARCH, state), 0) for state in (TrialState.INFEASIBLE, TrialState.CANCELLED))
     ended = finished(tallies, Phase.SEARCH) - void
     pruner = make_pruner(spec.pruning)
-    each = _expected_epochs(spec)
+    each = _expected_epochs(spec.pruning, spec.budget.epochs, min(spec.budget.trials, BRACKETS))
     if ended and not pruner.annealed:
         each = min(done / ended, spec.budget.epochs)
     promised = sum((trial.stage or trial.epochs) - trial.epoch for trial in running if trial.phase == Phase.SEARCH)
@@ -141,15 +169,18 @@ def _search_left(
     return left
 
 
-def _expected_epochs(spec: JobSpec) -> float:
-    """What a trial takes on average: of those at a rung one in eta goes on, and trains the new epochs only."""
-    epochs, pruning = spec.budget.epochs, spec.pruning
+@lru_cache(1_000)
+def _expected_epochs(pruning: PruningSpec, epochs: int, trials: int) -> float:
+    """What a trial takes on average: of those at a rung one in eta goes on, and trains the new epochs only.
+
+    Every poll of every dashboard asks, and the answer takes longer than the rest of it.
+    """
     if pruning.method in ("none", "median"):
         return epochs * (UNKNOWN_SHARE if pruning.method == "median" else 1.0)
     pruner = make_pruner(pruning)
     return fmean(
         sum((end - begin) / pruning.eta**rung for rung, (begin, end) in enumerate(pairwise((0, *stages))))
-        for stages in (pruner.stages(number, epochs) for number in range(min(spec.budget.trials, BRACKETS)))
+        for stages in (pruner.stages(number, epochs) for number in range(trials))
     )
 
 
@@ -158,7 +189,7 @@ def phase(job: Job, tallies: Tallies) -> str:
     if job.state not in ACTIVE_JOB:
         return "done"
     at_work = [phase for phase in Phase if any(tallies.get((phase, state), 0) for state in BUSY_TRIAL)]
-    if job.state != JobState.FINALIZING:
+    if standing(job) != JobState.FINALIZING:
         return next((phase for phase in at_work if phase in PREPARATION), Phase.SEARCH)
     finals = (*RETRAINED, Phase.REPORT)
     begun = [phase for phase in finals if any(tallies.get((phase, state), 0) for state in TrialState)]

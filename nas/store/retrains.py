@@ -9,7 +9,7 @@ from nas.errors import IllegalTransition, NotReady
 from nas.space import Candidate
 from nas.spec import JobSpec
 from nas.store import files, listing, moves
-from nas.store.jobs import get
+from nas.store.jobs import get, lock
 from nas.store.states import BUSY_TRIAL, JobState, Phase, TrialState
 from nas.store.tables import Artifact, Job, Tally, Trial
 
@@ -30,8 +30,7 @@ def ask(session: Session, job_id: str, number: int) -> Trial:
         NotReady: the trial has no candidate yet.
         IllegalTransition: it is none of the search, or one that broke a limit of the job.
     """
-    get(session, job_id)
-    job = moves.locked(session, job_id)
+    job = lock(session, job_id)
     searched = listing.row(session, job_id, number)
     if words := _refused(searched):
         raise IllegalTransition(f"trial {number} of job {job_id}", words, "retrained")

@@ -67,8 +67,10 @@ JOB_NEXT: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.RUNNING: frozenset({JobState.FINALIZING, JobState.PAUSED, JobState.FAILED, JobState.CANCELLED}),
     # back to where it was paused
     JobState.PAUSED: frozenset({JobState.QUEUED, JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLED}),
-    JobState.FINALIZING: frozenset({JobState.SUCCEEDED, JobState.PAUSED, JobState.FAILED, JobState.CANCELLED}),
-    # an ended job runs on only when its budget is extended
+    # only when its budget is extended, a job searches again: from here, and when it has ended
+    JobState.FINALIZING: frozenset(
+        {JobState.SUCCEEDED, JobState.PAUSED, JobState.FAILED, JobState.CANCELLED, JobState.RUNNING}
+    ),
     JobState.SUCCEEDED: frozenset({JobState.RUNNING}),
     JobState.FAILED: frozenset({JobState.RUNNING}),
     JobState.CANCELLED: frozenset({JobState.RUNNING}),
@@ -108,6 +110,11 @@ PREPARATION: Final = (Phase.SCREENING, Phase.SUPERNET)
 SEARCHING: Final = (*PREPARATION, Phase.SEARCH)
 FINALS: Final = (Phase.FINALIST, Phase.CONTROL, Phase.REFERENCE, Phase.REPORT)
 """Phases that make the verdict and the model. Phase.RETRAIN is asked for by a user and moves no job."""
+
+
+def standing(job: "Job") -> JobState:
+    """The state of a job; of a paused one, the state that it goes on in."""
+    return job.resumes if job.state == JobState.PAUSED and job.resumes is not None else job.state
 
 
 def advance(job: "Job", to: JobState) -> None:

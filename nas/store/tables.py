@@ -16,6 +16,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -26,6 +27,9 @@ LOCAL = "local"
 
 PUBLIC = "*"
 """The owner of the built-in data sets, which everyone may use."""
+
+OPEN_TALLY = text("count > 0 AND state IN ('queued', 'running', 'paused')")
+"""Of the tallies those that workers have to do with: a few of each active job, hardly any of the others."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -121,7 +125,11 @@ class Job(Base):
     """
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "state", "created_at"), Index(None, "owner", "created_at"))
+    __table_args__ = (
+        Index(None, "state", "created_at"),
+        Index(None, "owner", "created_at"),
+        Index(None, "owner", "served_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     owner: Mapped[str] = mapped_column(String(100), default=LOCAL, server_default=LOCAL)
@@ -148,11 +156,13 @@ class Job(Base):
     verdict: Mapped[dict[str, Any] | None]
     note: Mapped[str | None] = mapped_column(Text)  # what a reader should know that is no failure
     reasons: Mapped[dict[str, Any] | None]  # reason → [trials that ended with it, attempts that were tried again]
+    cached: Mapped[int] = mapped_column(default=0, server_default="0")  # trials taken over instead of trained
     resumes: Mapped[JobState | None]  # where it goes on when it is no longer paused
     paused_at: Mapped[datetime | None]
     paused_s: Mapped[float] = mapped_column(
         default=0.0, server_default="0"
     )  # since its start, in which its clock stood
+    searches: Mapped[list[Any] | None] = mapped_column(JSON)  # [number, index] where its search was taken up again
     served_at: Mapped[datetime | None]  # when a worker last took a trial of it
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
@@ -168,8 +178,12 @@ class Trial(Base):
         UniqueConstraint("job_id", "phase", "digest", "seed_index"),
         Index(None, "state", "lease_until"),
         Index(None, "job_id", "state"),
-        Index(None, "job_id", "phase", "accuracy"),
-        Index(None, "job_id", "front"),
+        # pages: whatever the order and the filter, each phase and state has its trials in order
+        Index(None, "job_id", "phase", "state", "number"),
+        Index(None, "job_id", "phase", "state", "accuracy", "number"),
+        Index(None, "job_id", "phase", "state", "params", "number"),
+        Index(None, "job_id", "phase", "state", "epoch", "number"),
+        Index(None, "job_id", "front", "id"),
         Index(None, "job_id", "changed"),
         Index(None, "cache_key"),
     )
@@ -186,6 +200,7 @@ class Trial(Base):
     seed_index: Mapped[int] = mapped_column(default=0)
     epochs: Mapped[int]
     epoch: Mapped[int] = mapped_column(default=0)
+    round: Mapped[int] = mapped_column(default=0, server_default="0")  # after which search it is retrained, from 0
     stage: Mapped[int] = mapped_column(default=0, server_default="0")  # the epoch at which it is compared next
     rungs: Mapped[list[Any] | None] = mapped_column(JSON)  # [epoch, accuracy] wherever it was compared
     front: Mapped[bool] = mapped_column(default=False, server_default=false())  # no complete trial beats it in all
@@ -212,9 +227,11 @@ class Epoch(Base):
     """What one epoch of a trial showed; written once, in the transaction that stores its checkpoint."""
 
     __tablename__ = "epochs"
+    __table_args__ = (Index(None, "job_id", "version", "trial_id", "epoch"),)  # nas.store.feed reads them in this order
 
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(32))  # the trial's
     train_loss: Mapped[float]
     validation_loss: Mapped[float]
     validation_accuracy: Mapped[float]
@@ -228,6 +245,7 @@ class Incumbent(Base):
     """A trial that was the best so far when it ended."""
 
     __tablename__ = "incumbents"
+    __table_args__ = (Index(None, "job_id", "at_s"),)
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -236,9 +254,10 @@ class Incumbent(Base):
 
 
 class Tally(Base):
-    """How many trials of a job's phase are in a state; nas.store.trials keeps it in step with every move."""
+    """How many trials of a job's phase are in a state; nas.store.moves keeps it in step with every move."""
 
     __tablename__ = "tallies"
+    __table_args__ = (Index("ix_tallies_open", "job_id", postgresql_where=OPEN_TALLY, sqlite_where=OPEN_TALLY),)
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     phase: Mapped[Phase] = mapped_column(primary_key=True)

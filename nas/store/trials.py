@@ -1,184 +1,37 @@
 """The life of a trial in a worker's hands: claimed under a lease, fenced by its attempt, reported, ended, lost."""
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import Boolean, Connection, bindparam, case, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from nas.errors import LeaseLost
-from nas.search.pruning import make_pruner
 from nas.space import Candidate
-from nas.spec import JobSpec
-from nas.store import budget
+from nas.store import metrics
 from nas.store.artifacts import Stored
+from nas.store.claims import Claim
 from nas.store.files import forget, record
-from nas.store.moves import add, close_search, end, locked, move, note_setback, touch
-from nas.store.session import Store, now
-from nas.store.states import BUSY_TRIAL, PREPARATION, SEARCHING, JobState, Phase, Reason, TrialState, advance
-from nas.store.tables import Epoch, Job, Tally, Trial
+from nas.store.moves import SETBACKS, count, end, locked, may_stand_out, move, note_complete, note_setback
+from nas.store.reports import HELD, write_epoch
+from nas.store.session import CLOCK, Store, now
+from nas.store.states import Phase, Reason, TrialState
+from nas.store.tables import Epoch, Job, Trial
 from nas.train.epoch import EpochResult
 
 MAX_LOSSES = 3
 """A trial whose worker vanishes so often, without an epoch between, is what kills them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A trial that a worker owns until its lease ends, as of the claim.
-
-    Attributes:
-        trial_id, attempt: name the claim; every later write repeats both.
-        index: number among the trials of the search, from 0; of other phases without a meaning.
-        epochs: of a whole training.
-        epoch: epochs done by earlier attempts.
-        stage: the epoch at which it is compared with others next; `epochs` if it is not, and `epoch` if it has come to
-            where it is compared, and what becomes of it is not yet decided.
-        deadline: when the job's search ends, whatever is running; None without a limit.
-    """
-
-    trial_id: int
-    attempt: int
-    job_id: str
-    number: int
-    index: int
-    phase: Phase
-    seed_index: int
-    epochs: int
-    epoch: int
-    stage: int
-    candidate: Candidate | None
-    spec: JobSpec
-    dataset_id: int
-    deadline: datetime | None
+WELL: Final = frozenset({TrialState.COMPLETE, TrialState.PRUNED})
+"""States in which a trial has done what was asked of it."""
 
 
 class Twin(Exception):  # noqa: N818 - not an error: the proposal has to be another one
     """The job has a trial of the same network already."""
-
-
-def claim(session: Session, worker: str, lease_s: float) -> Claim | None:
-    """Takes a queued trial of the oldest job that has one, or None.
-
-    The parallelism holds because the job's row is locked while the trial is taken.
-    """
-    queued = exists().where(Tally.job_id == Job.id, Tally.state == TrialState.QUEUED, Tally.count > 0)
-    job = session.scalars(
-        select(Job).where(queued, _has_room()).order_by(Job.created_at).limit(1).with_for_update()
-    ).first()
-    if job is None or _full(session, job):
-        return None
-    trial = session.scalars(
-        select(Trial)
-        .where(Trial.job_id == job.id, Trial.state == TrialState.QUEUED)
-        .order_by(Trial.id)
-        .limit(1)
-        .with_for_update()
-    ).first()
-    if trial is None:
-        return None
-    _begin(session, job)
-    _lease(session, trial, worker, lease_s)
-    move(session, job, trial, TrialState.RUNNING)
-    return _claim(session, trial, job, lease_s)
-
-
-def reserve(session: Session, worker: str, lease_s: float) -> Claim | None:
-    """Adds a search trial without a candidate to the oldest job whose budget has room, or None.
-
-    The budget and the parallelism hold because the job's row is locked while the number is taken. A search begins when
-    what is prepared for it is there.
-    """
-    preparing = exists().where(
-        Tally.job_id == Job.id, Tally.phase.in_(PREPARATION), Tally.state.in_(BUSY_TRIAL), Tally.count > 0
-    )
-    job = session.scalars(
-        select(Job)
-        .where(
-            Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
-            Job.next_number < Job.trials_planned,
-            ~Job.search_over,
-            ~preparing,
-            _has_room(),
-        )
-        .order_by(Job.created_at)
-        .limit(1)
-        .with_for_update()
-    ).first()
-    if job is None or _full(session, job):
-        return None
-    spec = JobSpec.model_validate(job.spec)
-    first = make_pruner(spec.pruning).stages(job.next_number - job.prepared, spec.budget.epochs)[0]
-    if note := budget.spent(session, job, spec, 0, first, lease_s):
-        close_search(job, note.text, over=note.over)
-        return None
-    _begin(session, job)
-    trial = add(session, job, Phase.SEARCH, epochs=spec.budget.epochs)
-    trial.stage = first
-    _lease(session, trial, worker, lease_s)
-    move(session, job, trial, TrialState.RUNNING)
-    return _claim(session, trial, job, lease_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Rungs:
-    """A search with paused trials, for the pruner to look at.
-
-    Attributes:
-        closing: whether nothing is running, and no trial will be added.
-    """
-
-    job_id: str
-    prepared: int
-    spec: JobSpec
-    closing: bool
-
-
-def paused(session: Session) -> list[Rungs]:
-    """The searches with paused trials and room for a running one, oldest first."""
-    waiting = exists().where(Tally.job_id == Job.id, Tally.state == TrialState.PAUSED, Tally.count > 0)
-    found = session.scalars(
-        select(Job)
-        .where(Job.state == JobState.RUNNING, ~Job.search_over, waiting, _has_room())
-        .order_by(Job.created_at)
-    ).all()
-    return [
-        Rungs(
-            job.id,
-            job.prepared,
-            JobSpec.model_validate(job.spec),
-            job.next_number >= job.trials_planned and not _busy(session, job.id),
-        )
-        for job in found
-    ]
-
-
-def promote(session: Session, seen: Rungs, index: int, worker: str, lease_s: float) -> Claim | None:
-    """Takes a paused trial on to its next stage; None if it is no longer paused, or the budget has no room for that."""
-    job = locked(session, seen.job_id)
-    trial = session.scalars(
-        select(Trial).where(Trial.job_id == job.id, Trial.number == index + job.prepared).with_for_update()
-    ).one()
-    if job.state != JobState.RUNNING or job.search_over or trial.state != TrialState.PAUSED or _full(session, job):
-        return None
-    following = next_stage(seen.spec, index, trial.epoch)
-    if note := budget.spent(session, job, seen.spec, trial.epoch, following, lease_s):
-        # What is running was promised its stage; once it is through, nothing fits any more.
-        if note.over or not _busy(session, job.id):
-            close_search(job, note.text, over=True)
-        return None
-    trial.stage = following
-    _lease(session, trial, worker, lease_s)
-    move(session, job, trial, TrialState.RUNNING)
-    return _claim(session, trial, job, lease_s)
-
-
-def next_stage(spec: JobSpec, index: int, epoch: int) -> int:
-    """The epoch at which search trial `index`, which has done `epoch` epochs, is compared next."""
-    stages = make_pruner(spec.pruning).stages(index, spec.budget.epochs)
-    return next((stage for stage in stages if stage > epoch), spec.budget.epochs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,38 +67,22 @@ def renew(session: Session, claim: Claim, lease_s: float) -> None:
     _fenced(session, claim, lease_until=now(session) + timedelta(seconds=lease_s))
 
 
-def report(session: Session, claim: Claim, result: EpochResult, checkpoint: Stored, lease_s: float) -> str | None:
-    """Records an epoch together with the checkpoint that follows it. Raises LeaseLost.
+def report(
+    session: Session, claim: Claim, result: EpochResult, checkpoint: Stored | None, lease_s: float
+) -> str | None:
+    """Records an epoch with the checkpoint that follows it; one that was taken over has none. Raises LeaseLost.
 
     Returns:
         The sha256 of the checkpoint that this one replaces, to be deleted once the transaction is through.
     """
-    changes: dict[Any, Any] = {Job.version: Job.version + 1}
-    if claim.phase != Phase.RETRAIN:
-        counter = Job.search_epochs if claim.phase in SEARCHING else Job.final_epochs
-        changes |= {counter: counter + 1, Job.train_seconds: Job.train_seconds + result.seconds}
-    version = session.scalars(update(Job).where(Job.id == claim.job_id).values(changes).returning(Job.version)).one()
-    values: dict[str, Any] = {"epoch": result.epoch, "accuracy": result.validation_accuracy, "losses": 0}
-    values["changed"] = version
-    _fenced(session, claim, lease_until=now(session) + timedelta(seconds=lease_s), **values)
-    if claim.phase == Phase.SEARCH:
-        trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
-        if result.epoch == trial.stage:
-            trial.rungs = [*(trial.rungs or []), [result.epoch, result.validation_accuracy]]
-    session.add(
-        Epoch(
-            trial_id=claim.trial_id,
-            epoch=result.epoch,
-            train_loss=result.train_loss,
-            validation_loss=result.validation_loss,
-            validation_accuracy=result.validation_accuracy,
-            lr=result.lr,
-            seconds=result.seconds,
-            version=version,
-            metrics=dict(result.metrics) | ({"genotype": dict(result.genotype)} if result.genotype else {}),
-        )
-    )
-    return record(session, claim.trial_id, "checkpoint", checkpoint)
+    session.flush()  # what was changed in objects is written first: the statements pass them by
+    reported = write_epoch(session.connection(), claim, result, checkpoint, lease_s)
+    if reported is None:
+        raise _lost(claim)
+    if claim.phase == Phase.SEARCH and result.epoch == reported.stage:
+        rungs = [*(reported.rungs or []), [result.epoch, result.validation_accuracy]]
+        session.connection().execute(_RUNG, {"trial": claim.trial_id, "rungs": rungs})
+    return reported.replaced
 
 
 def finish(
@@ -269,15 +106,34 @@ def finish(
     Returns:
         The sha256 of the trial's checkpoint, which nobody needs any more.
     """
-    job = locked(session, claim.job_id)
-    _fenced(session, claim)
-    trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
+    if state in WELL and reason not in SETBACKS and not best_epoch:
+        _end_well(session, claim, state, reason, error)
+    else:
+        job, trial = held(session, claim)
+        if best_epoch:
+            best = select(func.max(Epoch.validation_accuracy)).where(Epoch.trial_id == trial.id)
+            trial.accuracy = session.scalar(best)
+        end(session, job, trial, state, reason, error)
     if weights is not None:
-        record(session, trial.id, "weights", weights)
-    if best_epoch:
-        trial.accuracy = session.scalar(select(func.max(Epoch.validation_accuracy)).where(Epoch.trial_id == trial.id))
-    end(session, job, trial, state, reason, error)
-    return forget(session, trial.id, "checkpoint")
+        record(session, claim.trial_id, "weights", weights)
+    return forget(session, claim.trial_id, "checkpoint")
+
+
+def _end_well(session: Session, claim: Claim, state: TrialState, reason: Reason | None, error: str | None) -> None:
+    """What nas.store.moves.end does, for a trial that comes to no bad end: most do, so in few statements."""
+    connection = _written(session)
+    own = claim.phase != Phase.RETRAIN  # a retraining was asked for by a user, while the job goes its own way
+    job = connection.execute(_ENDED, {"job": claim.job_id, "own": own}).first()
+    if job is None:
+        raise _lost(claim)
+    values = {"to": state, "why": reason, "text": error, "at": job.moment, "version": job.version}
+    trial = connection.execute(_END, _named(claim) | values).first()
+    if trial is None:
+        raise _lost(claim)
+    count(session, claim.job_id, claim.phase, TrialState.RUNNING, state)
+    session.expire_all()
+    if claim.phase == Phase.SEARCH and state == TrialState.COMPLETE and may_stand_out(job, trial.accuracy):
+        note_complete(session, locked(session, claim.job_id), session.get_one(Trial, claim.trial_id), job.moment)
 
 
 def advance_stage(session: Session, claim: Claim, stage: int) -> None:
@@ -287,30 +143,39 @@ def advance_stage(session: Session, claim: Claim, stage: int) -> None:
 
 def pause(session: Session, claim: Claim) -> None:
     """Lets a trial wait at its rung; whoever is free promotes it when it may go on. Raises LeaseLost."""
-    job = locked(session, claim.job_id)
-    _fenced(session, claim)
-    trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
+    job, trial = held(session, claim)
     trial.owner = None
     trial.lease_until = None
     move(session, job, trial, TrialState.PAUSED)
 
 
-def hand_back(session: Session, claim: Claim) -> None:
+def hand_back(session: Session, claim: Claim, note: str | None = None) -> None:
     """Gives a running trial back to the queue, without counting it as a loss. Raises LeaseLost."""
+    job, trial = held(session, claim)
+    release(session, job, trial, Reason.PREEMPTED, note)
+
+
+def held(session: Session, claim: Claim) -> tuple[Job, Trial]:
+    """The job and the trial of a claim, with their rows locked. Raises LeaseLost."""
     job = locked(session, claim.job_id)  # PostgreSQL asks for it anyway, at the second update of one row: too late
-    _fenced(session, claim)
-    trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
-    release(session, job, trial, Reason.PREEMPTED)
+    trial = session.scalars(_FENCE, _named(claim)).first()
+    if trial is None:
+        raise _lost(claim)
+    return job, trial
 
 
 def retry(session: Session, claim: Claim, reason: Reason, error: str, tries: int = MAX_LOSSES) -> bool:
-    """Gives a trial back after an error, unless it has used up its tries; whether it did. Raises LeaseLost."""
-    job = locked(session, claim.job_id)
-    _fenced(session, claim)
-    trial = session.get_one(Trial, claim.trial_id, populate_existing=True)
-    trial.losses += 1
+    """Gives a trial back after an error, unless it has used up its tries; whether it did. Raises LeaseLost.
+
+    Failures in a row without a new epoch between them count; for want of memory all do, and each halves its batch.
+    """
+    job, trial = held(session, claim)
     trial.error = error
-    if trial.losses >= tries:
+    if reason == Reason.OUT_OF_MEMORY:
+        trial.halvings += 1
+    else:
+        trial.losses += 1
+    if (trial.halvings if reason == Reason.OUT_OF_MEMORY else trial.losses) >= tries:
         return False
     release(session, job, trial, reason, error)
     return True
@@ -326,86 +191,31 @@ def reap(store: Store) -> int:
         ).all()
     reaped = 0
     for trial_id, job_id in expired:
-        with store.write() as session:
-            job = locked(session, job_id)
-            trial = session.get_one(Trial, trial_id, with_for_update=True, populate_existing=True)
-            if trial.state != TrialState.RUNNING or trial.lease_until is None or trial.lease_until >= now(session):
-                continue
-            reaped += 1
-            trial.losses += 1
-            if trial.losses < MAX_LOSSES:
-                release(session, job, trial, Reason.LOST)
-            else:
-                text = f"its worker vanished {MAX_LOSSES} times without finishing an epoch"
-                end(session, job, trial, TrialState.FAILED, Reason.LOST, text)
+        with suppress(LeaseLost), store.write() as session:  # a job that was deleted has no trials to be lost
+            reaped += _lose(session, locked(session, job_id), trial_id)
     return reaped
+
+
+def _lose(session: Session, job: Job, trial_id: int) -> bool:
+    """Takes a trial of a job whose row is locked from a worker that was not heard of; whether it was still so."""
+    trial = session.get_one(Trial, trial_id, with_for_update=True, populate_existing=True)
+    if trial.state != TrialState.RUNNING or trial.lease_until is None or trial.lease_until >= now(session):
+        return False
+    trial.losses += 1
+    metrics.count(session, "leases_lost", "")
+    if trial.losses < MAX_LOSSES:
+        release(session, job, trial, Reason.LOST)
+    else:
+        text = f"its worker vanished {MAX_LOSSES} times without finishing an epoch"
+        end(session, job, trial, TrialState.FAILED, Reason.LOST, text)
+    return True
 
 
 def attach(session: Session, claim: Claim, kind: str, stored: Stored) -> str | None:
     """Records a file of a trial; returns the sha256 of the one it replaces. Raises LeaseLost."""
-    _fenced(session, claim)
+    if _written(session).execute(_STILL, _named(claim)).first() is None:
+        raise _lost(claim)
     return record(session, claim.trial_id, kind, stored)
-
-
-def _has_room() -> Any:
-    running = (
-        select(func.coalesce(func.sum(Tally.count), 0))
-        .where(Tally.job_id == Job.id, Tally.state == TrialState.RUNNING)
-        .scalar_subquery()
-    )
-    return or_(Job.parallel.is_(None), running < Job.parallel)
-
-
-def _full(session: Session, job: Job) -> bool:
-    """Whether a job whose row is locked runs all that it may; where the lock was waited for, _has_room is outdated."""
-    if job.parallel is None:
-        return False
-    running = select(func.sum(Tally.count)).where(Tally.job_id == job.id, Tally.state == TrialState.RUNNING)
-    return (session.scalar(running) or 0) >= job.parallel
-
-
-def _busy(session: Session, job_id: str) -> bool:
-    """Whether a trial before or of the search is queued or running."""
-    busy = select(func.sum(Tally.count)).where(
-        Tally.job_id == job_id, Tally.phase.in_(SEARCHING), Tally.state.in_(BUSY_TRIAL)
-    )
-    return bool(session.scalar(busy))
-
-
-def _begin(session: Session, job: Job) -> None:
-    if job.state == JobState.QUEUED:
-        advance(job, JobState.RUNNING)
-        touch(job, itself=True)
-        job.started_at = now(session)
-
-
-def _claim(session: Session, trial: Trial, job: Job, lease_s: float) -> Claim:
-    spec = JobSpec.model_validate(job.spec)
-    searching = trial.phase in SEARCHING
-    return Claim(
-        trial_id=trial.id,
-        attempt=trial.attempt,
-        job_id=job.id,
-        number=trial.number,
-        index=trial.number - job.prepared,
-        phase=trial.phase,
-        seed_index=trial.seed_index,
-        epochs=trial.epochs,
-        epoch=trial.epoch,
-        stage=trial.stage or trial.epochs,
-        candidate=Candidate.from_json(trial.candidate, spec.space.shape()) if trial.candidate else None,
-        spec=spec,
-        dataset_id=job.dataset_id,
-        deadline=budget.search_deadline(session, job, spec, lease_s, trial.phase) if searching else None,
-    )
-
-
-def _lease(session: Session, trial: Trial, worker: str, lease_s: float) -> None:
-    moment = now(session)
-    trial.attempt += 1
-    trial.owner = worker
-    trial.lease_until = moment + timedelta(seconds=lease_s)
-    trial.started_at = trial.started_at or moment
 
 
 def release(session: Session, job: Job, trial: Trial, reason: Reason, error: str | None = None) -> None:
@@ -416,17 +226,49 @@ def release(session: Session, job: Job, trial: Trial, reason: Reason, error: str
     move(session, job, trial, TrialState.QUEUED)
 
 
+_RUNG = update(Trial).where(Trial.id == bindparam("trial")).values(rungs=bindparam("rungs"))
+_END = (
+    update(Trial)
+    .where(*HELD)
+    .values(
+        state=bindparam("to"),
+        reason=bindparam("why"),
+        error=bindparam("text"),
+        lease_until=None,
+        finished_at=bindparam("at"),
+        changed=bindparam("version"),
+    )
+    .returning(Trial.accuracy)
+)
+_ENDED = (
+    update(Job)
+    .where(Job.id == bindparam("job"))
+    .values(
+        version=Job.version + 1, failures_in_row=case((bindparam("own", type_=Boolean()), 0), else_=Job.failures_in_row)
+    )
+    .returning(Job.version, Job.best_accuracy, Job.spec, CLOCK.label("moment"))
+)
+_STILL = select(Trial.id).where(*HELD).with_for_update()
+_FENCE = select(Trial).where(*HELD).with_for_update().execution_options(populate_existing=True)
+
+
 def _fenced(session: Session, claim: Claim, **values: Any) -> None:
     """Writes to a trial only as long as the claim holds. Raises LeaseLost."""
-    found = session.execute(
-        update(Trial)
-        .where(Trial.id == claim.trial_id, Trial.attempt == claim.attempt, Trial.state == TrialState.RUNNING)
-        # Without values it still locks the row and checks the fence.
-        .values(**(values or {"attempt": claim.attempt}))
-        .returning(Trial.id)
-        .execution_options(synchronize_session=False)
-    ).first()
-    if found is None:
-        raise LeaseLost(
-            f"trial {claim.number} of job {claim.job_id} is no longer this worker's (attempt {claim.attempt})"
-        )
+    written = update(Trial).where(*HELD).values(values).returning(Trial.id)
+    if _written(session).execute(written, _named(claim)).first() is None:
+        raise _lost(claim)
+
+
+def _named(claim: Claim) -> dict[str, Any]:
+    return {"trial": claim.trial_id, "held": claim.attempt}
+
+
+def _written(session: Session) -> Connection:
+    """Where statements are executed that pass the session's objects by; what was changed in those is written first."""
+    session.flush()
+    return session.connection()
+
+
+def _lost(claim: Claim) -> LeaseLost:
+    text = f"trial {claim.number} of job {claim.job_id} is no longer this worker's (attempt {claim.attempt})"
+    return LeaseLost(text)

@@ -5,7 +5,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -13,13 +13,14 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 
 from api.deps import Parts
-from nas.store import jobs, trials
+from api.problems import PROBLEMS
+from nas.store import datasets, jobs, keys, trials
 from nas.store.artifacts import ArtifactStore
+from nas.store.claims import Claim
 from nas.store.jobs import NewTrial
 from nas.store.session import Store
 from nas.store.states import Phase, TrialState
-from nas.store.trials import Claim
-from tests.support import digest, run_trial, take
+from tests.support import digest, random_images, run_trial, take
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ApiClient:
     parts: Parts
     portal: BlockingPortal
     http: httpx.AsyncClient
+    key: str | None = None
 
     @property
     def store(self) -> Store:
@@ -41,12 +43,21 @@ class ApiClient:
         return self.parts.artifacts
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Any request."""
+        """Any request, with the key if there is one."""
+        if self.key is not None:
+            options["headers"] = {"Authorization": f"Bearer {self.key}"} | dict(options.get("headers") or {})
 
         async def send() -> httpx.Response:
             return await self.http.request(method, url, **options)
 
         return self.portal.call(send)
+
+    def of(self, owner: str, scope: str = "write") -> "ApiClient":
+        """The same app with a new key of that owner's, who has `squares`: from the first one on it asks for keys."""
+        datasets.add(self.store, self.artifacts, "squares", random_images(8), owner)
+        with self.store.write() as session:
+            _, key = keys.create(session, owner, keys.Scope(scope))
+        return replace(self, key=key)
 
     def get(self, url: str, **options: Any) -> httpx.Response:
         """GET."""
@@ -85,10 +96,10 @@ def problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     document: dict[str, Any] = answer.json()
-    assert set(document) == {"type", "title", "status", "detail", "errors"}
+    assert set(document) - {"instance"} == {"type", "title", "status", "detail", "errors"}
     assert document["status"] == status
-    assert document["type"] == "about:blank"
-    assert document["title"]
+    kind = PROBLEMS[document["type"].removeprefix("/problems/")]
+    assert (document["title"], status) == (kind.title, kind.status)
     assert document["detail"]
     for word in words:
         assert word in document["detail"], document["detail"]

@@ -1,5 +1,7 @@
 """The Python client, against the app itself."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,12 @@ def client(api: ApiClient, settings: Settings, monkeypatch: pytest.MonkeyPatch) 
     def request(method: str, url: str, **options: Any) -> Any:
         return api.request(method, url, **options)
 
+    @contextmanager
+    def stream(method: str, url: str, **options: Any) -> Iterator[Any]:
+        yield api.request(method, url, **options)
+
     monkeypatch.setattr(client._http, "request", request)
+    monkeypatch.setattr(client._http, "stream", stream)
     return client
 
 

@@ -8,7 +8,7 @@ from nas.store import trials, workers
 from nas.store.states import Reason, TrialState
 from nas.train.epoch import EpochResult
 from tests.api.client import ApiClient
-from tests.support import LEASE_S, age, candidate, digest, finish, propose, report, run_trial, stored, take
+from tests.support import LEASE_S, age, candidate, claim_in, digest, finish, propose, report, run_trial, stored, take
 
 
 def tag(api: ApiClient, job_id: str) -> str:
@@ -30,7 +30,9 @@ def test_a_new_job_shows_all_fields_without_a_worker(api: ApiClient) -> None:
     assert shown == {
         "job": {
             "id": job_id,
+            "owner": "local",
             "name": "mine",
+            "priority": 0,
             "state": "queued",
             "phase": "search",
             "reason": None,
@@ -82,6 +84,7 @@ def test_a_new_job_shows_all_fields_without_a_worker(api: ApiClient) -> None:
             "eta_s": None,
         },
         "reasons": {},
+        "cached": 0,
         "links": {
             "self": f"/v1/jobs/{job_id}",
             **{
@@ -169,7 +172,7 @@ def test_a_one_shot_job_shows_its_supernet(api: ApiClient) -> None:
 def test_an_attempt_that_is_tried_again_has_not_stopped_the_supernet(api: ApiClient) -> None:
     job_id = api.add_job(strategy="gdas")
     with api.store.write() as session:
-        taken = trials.claim(session, "ada", LEASE_S)
+        taken = claim_in(session, "ada", LEASE_S)
         assert taken is not None
         assert trials.retry(session, taken, Reason.ERROR, "Traceback\nOSError: the disk is full")
 

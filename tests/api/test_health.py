@@ -23,7 +23,7 @@ def test_a_server_that_has_started_is_alive_and_ready(api: ApiClient) -> None:
         assert (answer.status_code, answer.json()) == (200, OK)
 
 
-def test_the_server_brings_an_empty_database_up_to_date(tmp_path: Path) -> None:
+def test_the_server_makes_an_embedded_database_at_its_first_start(tmp_path: Path) -> None:
     settings = Settings.read(
         {"NAS_HOME": str(tmp_path), "NAS_DATABASE_URL": database("sqlite", tmp_path, migrated=False)}
     )
@@ -33,10 +33,10 @@ def test_the_server_brings_an_empty_database_up_to_date(tmp_path: Path) -> None:
         assert api.get("/v1/jobs").json()["items"] == []
 
 
-def test_a_server_without_its_tables_is_not_ready_but_alive(api: ApiClient) -> None:
+def test_a_server_whose_database_was_migrated_under_it_is_not_ready_but_alive(api: ApiClient) -> None:
     with api.store.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = 'other'"))
-    problem(api.get("/readyz"), 503, "the database has schema other", "restart to migrate it")
+    problem(api.get("/readyz"), 503, "the database has schema other", "upgrade the service")
     assert api.get("/healthz").json() == OK
 
 

@@ -138,7 +138,14 @@ def test_what_was_asked_for_is_what_is_stored(api: ApiClient) -> None:
     job_id = api.add_job(**body)
     shown = api.get(f"/v1/jobs/{job_id}").json()
     filled = {"space": SPACE | body["space"], "recipe": RECIPE, "limits": LIMITS}
-    usual = {"start": [], "transfer": None, "tensorboard": False, "device": "any", "priority": 0, "cache": True}
+    usual: dict[str, Any] = {
+        "start": [],
+        "transfer": None,
+        "tensorboard": False,
+        "device": "any",
+        "priority": 0,
+        "cache": True,
+    }
     assert shown["spec"] == body | filled | usual
     assert (shown["name"], shown["dataset"], shown["strategy"]) == ("Ünïcode 🎉 name", "squares", "evolution")
 

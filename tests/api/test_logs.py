@@ -47,5 +47,5 @@ def test_a_log_whose_file_is_lost_leaves_no_temporary_file_behind(
     with api.store.write() as session:
         trials.attach(session, taken, "tensorboard", stored("lost"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert api.get(f"/v1/jobs/{job_id}/tensorboard").status_code == 500  # as with a model whose file is lost
+    assert api.get(f"/v1/jobs/{job_id}/tensorboard").status_code == 503  # as with a model whose file is lost
     assert not list(tmp_path.glob("nas-logs-*"))

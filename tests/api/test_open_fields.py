@@ -21,7 +21,7 @@ from nas.store.jobs import NewTrial
 from nas.store.states import Phase
 from nas.store.tables import Job
 from tests.api.client import ApiClient, fault, problem
-from tests.support import candidate, digest, finish, report, run_trial, stored, take
+from tests.support import candidate, claim_in, digest, finish, report, run_trial, stored, take
 
 IMAGE, CLASSES = (1, 8, 8), 2
 
@@ -324,7 +324,7 @@ def succeed(api: ApiClient, shipped: Candidate | None = None) -> str:
     finish(api.store, finalist, weights=stored("weights"))
     verdict = {"shipped": {"trial": finalist.number, "accuracy": 0.75}}
     with api.store.write() as session:
-        claim = trials.claim(session, "worker", 30.0)
+        claim = claim_in(session, "worker", 30.0)
         assert claim is not None
         jobs.succeed(session, claim, verdict, stored("package"), digest(first.trial_id))
     return job_id
@@ -384,6 +384,6 @@ def test_a_data_set_that_is_deleted_while_the_job_is_made_is_no_error_of_the_ser
         datasets.delete(api.store, api.artifacts, "squares")
         return complete(*args, **kwargs)
 
-    monkeypatch.setattr("api.routes.jobs.complete", deleted_then_completed)
+    monkeypatch.setattr("api.asking.complete", deleted_then_completed)
     problem(api.ask({"dataset": "squares"}), 409, "the data set 'squares' was deleted meanwhile; add it and post")
     assert api.get("/v1/jobs").json()["items"] == []

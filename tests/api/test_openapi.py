@@ -7,29 +7,34 @@ from typing import Any
 import pytest
 
 from nas.search.catalog import STRATEGIES
+from nas.settings import Settings
 from nas.spec import JobSpec
 from tests.api.client import ApiClient
+from tests.api.conftest import started
 
 PATHS = {
     "/v1/jobs": {"get", "post"},
-    "/v1/jobs/{job_id}": {"get"},
-    "/v1/jobs/{job_id}/cancel": {"post"},
+    "/v1/jobs/{job_id}": {"delete", "get", "patch"},
     "/v1/jobs/{job_id}/dashboard": {"get"},
+    "/v1/jobs/{job_id}/events": {"get"},
+    "/v1/jobs/{job_id}/best": {"get"},
+    "/v1/jobs/{job_id}/model": {"get"},
+    "/v1/jobs/{job_id}/tensorboard": {"get"},
+    "/v1/jobs/{job_id}/pareto": {"get"},
+    **{f"/v1/jobs/{{job_id}}/{verb}": {"post"} for verb in ("pause", "resume", "cancel", "extend", "clone")},
     "/v1/jobs/{job_id}/trials": {"get"},
     "/v1/jobs/{job_id}/trials/{number}": {"get"},
     "/v1/jobs/{job_id}/trials/{number}/retrain": {"post"},
     "/v1/jobs/{job_id}/trials/{number}/model": {"get"},
-    "/v1/jobs/{job_id}/pareto": {"get"},
-    "/v1/jobs/{job_id}/best": {"get"},
-    "/v1/jobs/{job_id}/model": {"get"},
     "/v1/datasets": {"get", "post"},
     "/v1/datasets/{name}": {"get", "delete"},
-    "/v1/genotypes": {"get"},
-    "/v1/jobs/{job_id}/tensorboard": {"get"},
     "/v1/strategies": {"get"},
+    "/v1/genotypes": {"get"},
     "/v1/operations": {"get"},
     "/healthz": {"get"},
     "/readyz": {"get"},
+    "/metrics": {"get"},
+    "/problems/{name}": {"get"},
 }
 
 
@@ -204,7 +209,8 @@ def test_errors_have_the_media_type_that_they_are_sent_with(document: dict[str, 
                     described += 1
                     assert set(answer["content"]) == {"application/problem+json"}
                 elif answer.get("content"):
-                    assert set(answer["content"]) <= {"application/json", "application/zip"}
+                    known = {"application/json", "application/zip", "text/event-stream", "text/plain"}
+                    assert set(answer["content"]) <= known
     assert described > 10
 
 
@@ -212,6 +218,26 @@ def test_files_are_described_as_files(document: dict[str, Any]) -> None:
     for path in ("model", "tensorboard", "trials/{number}/model"):
         answers = document["paths"][f"/v1/jobs/{{job_id}}/{path}"]["get"]["responses"]
         assert set(answers["200"]["content"]) == {"application/zip"}
+
+
+def test_what_any_request_can_be_answered_stands_at_every_operation(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        needs_none = path in ("/healthz", "/readyz") or path.startswith("/problems")
+        for operation in methods.values():
+            declared = set(operation["responses"])
+            assert {"400", "408", "413", "421", "503"} <= declared
+            assert needs_none or {"401", "403", "429"} <= declared
+            assert (operation.get("security") == []) == needs_none
+            assert list(operation["responses"]) == sorted(operation["responses"])
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+def test_it_says_whether_a_key_is_needed(settings: Settings) -> None:
+    with started(settings) as api:
+        assert {} in api.get("/openapi.json").json()["security"]
+    with started(settings) as api:
+        api.of("ada")
+        assert api.get("/openapi.json").json()["security"] == [{"bearer": []}]
 
 
 def test_its_pages_are_served(api: ApiClient) -> None:

@@ -1,13 +1,15 @@
 """The trials of a job over HTTP: listed, sorted, filtered, shown."""
 
 import pytest
+from sqlalchemy import update
 
 from nas.space import from_text
-from nas.store import trials
+from nas.store import cache, setbacks, trials
 from nas.store.states import Reason, TrialState
+from nas.store.tables import Trial
 from nas.train.epoch import EpochResult
 from tests.api.client import ApiClient, fault, problem
-from tests.support import LEASE_S, candidate, digest, finish, propose, report, run_trial, stored, take
+from tests.support import LEASE_S, candidate, digest, finish, hand_back, propose, report, run_trial, stored, take
 
 
 def test_trials_are_listed_as_far_as_they_are(api: ApiClient) -> None:
@@ -39,6 +41,7 @@ def test_trials_are_listed_as_far_as_they_are(api: ApiClient) -> None:
         "seed_index": 0,
         "attempt": 1,
         "worker": "ada",
+        "cached": False,
         "digest": digest(5),
         "finished_at": None,
     }
@@ -146,6 +149,43 @@ def test_a_failed_trial_is_shown_with_its_traceback(api: ApiClient) -> None:
     shown = api.get(f"/v1/jobs/{job_id}/trials/0").json()
     assert (shown["state"], shown["reason"], shown["error"]) == ("failed", "error", "Traceback\nValueError: é\n")
     assert (shown["candidate"], shown["darts"], shown["curve"]) == (None, None, [])
+
+
+def test_a_trial_is_shown_with_what_went_wrong_on_the_way(api: ApiClient) -> None:
+    job_id = api.add_job()
+    handed_back = take(api.store, "ada")
+    hand_back(api.store, handed_back)
+    for name in ("bob", "eve"):
+        taken = take(api.store, name)
+        with api.store.write() as session:
+            setbacks.record(session, taken, Reason.OUT_OF_MEMORY, "CUDA out of memory")
+    shown = api.get(f"/v1/jobs/{job_id}/trials/0").json()
+    assert (shown["state"], shown["reason"], shown["attempt"]) == ("failed", "out_of_memory", 3)
+    assert all(row.pop("at").endswith("Z") for row in shown["setbacks"])
+    assert shown["setbacks"] == [
+        {"attempt": 1, "reason": "preempted", "error": None, "worker": "ada", "again": True},
+        {"attempt": 2, "reason": "out_of_memory", "error": "CUDA out of memory", "worker": "bob", "again": True},
+        {"attempt": 3, "reason": "out_of_memory", "error": "CUDA out of memory", "worker": "eve", "again": False},
+    ]
+
+
+def test_a_trial_that_was_taken_over_says_where_from(api: ApiClient) -> None:
+    job_id = api.add_job(budget={"trials": 2, "epochs": 1})
+    run_trial(api.store, epochs=1)
+    taken = take(api.store)
+    propose(api.store, taken, 0)
+    with api.store.write() as session:
+        cache.note_key(session, taken, "k")
+        session.execute(update(Trial).values(cache_key="k"))
+    with api.store.read() as session:
+        found = cache.find(session, taken, "k")
+    assert found is not None
+    with api.store.write() as session:
+        cache.mark(session, taken, found)
+    url = f"/v1/jobs/{job_id}/trials"
+    assert [item["cached"] for item in api.get(url).json()["items"]] == [False, True]
+    assert [api.get(f"{url}/{number}").json()["cached_from"] for number in (0, 1)] == [None, f"{job_id}/0"]
+    assert api.get(f"{url}/0").json()["setbacks"] == []
 
 
 def test_a_loss_that_is_not_finite_is_shown_as_null(api: ApiClient) -> None:

@@ -18,7 +18,7 @@ from nas.store.artifacts import ArtifactStore
 from nas.store.retrains import FIRST_NUMBER
 from nas.store.session import Store
 from nas.store.states import Phase, TrialState
-from tests.support import LEASE_S, candidate, digest, report, reserve
+from tests.support import LEASE_S, candidate, claim_in, digest, report, reserve
 
 Nas = Callable[..., tuple[int, str, str]]
 CANDIDATE = candidate(1)
@@ -54,7 +54,7 @@ def end_retraining(settings: Settings, package: bytes | None) -> None:
     """Does a worker's part: ends the retraining that is queued, with that package or with an error."""
     store, artifacts = Store(settings.database_url), ArtifactStore(settings.artifacts_url)
     with store.write() as session:
-        taken = trials.claim(session, "worker", LEASE_S)
+        taken = claim_in(session, "worker", LEASE_S)
         assert taken is not None
         assert taken.phase == Phase.RETRAIN
         if package is None:
@@ -239,7 +239,7 @@ def test_a_retraining_is_shown_by_its_epochs_and_what_it_waits_for(monkeypatch: 
             return shown.pop(0)
 
         def dashboard(self, job_id: str) -> dict[str, Any]:
-            return {"waiting": "no worker is alive"}
+            return {"waiting": {"text": "no worker is alive"}}
 
     monkeypatch.setattr("cli.watch.time.sleep", lambda _: None)
     monkeypatch.setattr(watch, "LINE_S", 0.0)

@@ -1,35 +1,20 @@
-"""Files by their content."""
+"""Files in a folder, whatever becomes of the process and the disk; and what a store is called that cannot be had."""
 
+import errno
 import hashlib
-import tracemalloc
-import uuid
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 
-from nas.store.artifacts import ArtifactDamaged, ArtifactStore
-from tests.support import together
-
-
-@pytest.fixture(params=["folder", "file", "memory"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A store by a path, by a URL of it, and one that is no folder at all."""
-    if request.param != "memory":
-        yield f"{'file://' if request.param == 'file' else ''}{tmp_path / 'artifacts'}"
-        return
-    name = f"/{uuid.uuid4().hex}"
-    yield f"memory:/{name}"
-    memory = fsspec.filesystem("memory")
-    if memory.exists(name):
-        memory.rm(name, recursive=True)
-
-
-@pytest.fixture
-def artifacts(url: str) -> ArtifactStore:
-    return ArtifactStore(url)
+from nas.errors import ArtifactsAway, DiskFull, SettingsError
+from nas.settings import Settings
+from nas.store.artifacts import ArtifactStore
+from tests.disks import small_disk
+from tests.s3 import bucket, led_to
 
 
 @pytest.fixture
@@ -37,79 +22,35 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "folder"
 
 
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source"
+    path.write_bytes(b"weights")
+    return path
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("content", [b"", b"weights", bytes(range(256)) * 4096])
-def test_content_comes_back_as_it_was(artifacts: ArtifactStore, content: bytes) -> None:
-    stored = artifacts.put(content)
-    assert stored.sha256 == hashlib.sha256(content).hexdigest()
-    assert stored.size_bytes == len(content)
-    assert artifacts.get(stored.sha256) == content
-
-
-def test_another_process_finds_it(url: str) -> None:
-    assert ArtifactStore(url).get(ArtifactStore(url).put(b"weights").sha256) == b"weights"
-
-
-def test_the_same_content_is_stored_once(folder: Path) -> None:
+def test_the_same_content_is_stored_once(folder: Path, source: Path) -> None:
     artifacts = ArtifactStore(str(folder))
     first = artifacts.put(b"weights")
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert artifacts.put(b"weights") == first
+    assert artifacts.put_file(source) == first
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == written
     assert files(folder) == {f"{first.sha256[:2]}/{first.sha256}": b"weights"}
 
 
-def test_threads_that_store_the_same_content_leave_one_file(folder: Path) -> None:
-    content = bytes(1_000_000)
-    found = together(8, lambda _: ArtifactStore(str(folder)).put(content))
-    assert len(set(found)) == 1
-    assert list(files(folder).values()) == [content]
-
-
-def test_content_that_is_not_there_is_a_missing_file(artifacts: ArtifactStore) -> None:
-    with pytest.raises(FileNotFoundError):
-        artifacts.get("0" * 64)
-
-
-def test_deleted_content_is_gone_and_can_be_deleted_again(artifacts: ArtifactStore) -> None:
-    kept, gone = artifacts.put(b"kept"), artifacts.put(b"gone")
-    artifacts.delete(gone.sha256)
-    artifacts.delete(gone.sha256)
-    with pytest.raises(FileNotFoundError):
-        artifacts.get(gone.sha256)
-    assert artifacts.get(kept.sha256) == b"kept"
-
-
-def test_deleted_content_can_be_stored_again(artifacts: ArtifactStore) -> None:
-    stored = artifacts.put(b"weights")
-    artifacts.delete(stored.sha256)
-    assert artifacts.get(artifacts.put(b"weights").sha256) == b"weights"
-
-
-@pytest.mark.parametrize("damage", [b"", b"weight", b"weightz", b"weights and more"])
-def test_a_damaged_file_is_noticed(folder: Path, damage: bytes) -> None:
+def test_a_file_that_is_stored_again_after_a_long_time_is_new(folder: Path) -> None:
     artifacts = ArtifactStore(str(folder))
     sha256 = artifacts.put(b"weights").sha256
-    (folder / sha256[:2] / sha256).write_bytes(damage)
-    with pytest.raises(ArtifactDamaged, match=f"artifact {sha256} has the content of .*; restore it from a backup"):
-        artifacts.get(sha256)
-
-
-def test_a_write_that_fails_leaves_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    artifacts = ArtifactStore(str(folder))
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("os.fsync", full)
-        with pytest.raises(OSError, match="No space left"):
-            artifacts.put(b"weights")
-    assert files(folder) == {}
-    assert artifacts.get(artifacts.put(b"weights").sha256) == b"weights"
+    path = folder / sha256[:2] / sha256
+    os.utime(path, (0, 0))
+    artifacts.put(b"weights")
+    assert path.stat().st_mtime > 1
+    assert files(folder) == {f"{sha256[:2]}/{sha256}": b"weights"}
 
 
 def test_a_process_killed_before_the_rename_leaves_nothing_under_the_name(
@@ -141,140 +82,128 @@ def test_a_process_killed_before_the_rename_leaves_nothing_under_the_name(
 
 
 def test_a_name_is_seen_once_its_content_is_on_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     artifacts = ArtifactStore(str(folder))
     seen = []
     sync = os.fsync
 
     def watched(descriptor: int) -> None:
-        seen.append({Path(name).name: content for name, content in files(folder).items()})
+        seen.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), files(folder)))
         sync(descriptor)
 
     monkeypatch.setattr("os.fsync", watched)
     sha256 = artifacts.put(b"weights").sha256
-    before, after = seen  # the file under a temporary name, then its folder with the new name
+    name = f"{sha256[:2]}/{sha256}"
+    (file, before), *after = seen  # the file under a temporary name, then the folders with the new names
+    assert Path(file).parent == folder / sha256[:2]
     assert list(before.values()) == [b"weights"]
-    assert sha256 not in before
-    assert after == {sha256: b"weights"}
+    assert name not in before
+    assert after == [(str(folder / sha256[:2]), {name: b"weights"}), (str(folder), {name: b"weights"})]
 
 
-# --- files
+# --- disks that are full
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "source"
-    path.write_bytes(b"weights")
-    return path
-
-
-@pytest.mark.parametrize("content", [b"", b"weights", bytes(range(256)) * 10_000])
-def test_a_file_comes_back_as_it_was(artifacts: ArtifactStore, source: Path, content: bytes) -> None:
-    source.write_bytes(content)
-    stored = artifacts.put_file(source)
-    assert stored == artifacts.put(content)
-    assert artifacts.exists(stored.sha256)
-    assert artifacts.get(stored.sha256) == content
-    target = source.with_name("target")
-    artifacts.fetch(stored.sha256, target)
-    assert target.read_bytes() == content
-    assert source.read_bytes() == content
-
-
-def test_a_file_that_is_stored_already_is_not_written_again(folder: Path, source: Path) -> None:
-    artifacts = ArtifactStore(str(folder))
-    first = artifacts.put(b"weights")
-    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    assert artifacts.put_file(source) == first
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == written
-
-
-def test_a_large_file_is_never_held_in_memory(url: str, source: Path) -> None:
-    artifacts = ArtifactStore(url)
-    with source.open("wb") as file:
-        for number in range(24):
-            file.write(bytes([number]) * (1 << 20))
-    target = source.with_name("target")
-    tracemalloc.start()
-    try:
-        stored = artifacts.put_file(source)
-        if not url.startswith("memory"):
-            artifacts.fetch(stored.sha256, target)
-            assert tracemalloc.get_traced_memory()[1] < 6 << 20
-    finally:
-        tracemalloc.stop()
-    assert stored.size_bytes == 24 << 20
-
-
-def test_nothing_is_fetched_of_what_is_not_there(artifacts: ArtifactStore, tmp_path: Path) -> None:
-    assert not artifacts.exists("0" * 64)
-    with pytest.raises(FileNotFoundError):
-        artifacts.fetch("0" * 64, tmp_path / "target")
-    assert not (tmp_path / "target").exists()
-
-
-@pytest.mark.parametrize("damage", [b"", b"weight", b"weightz", b"weights and more"])
-def test_nothing_is_fetched_of_a_damaged_file(folder: Path, source: Path, damage: bytes) -> None:
-    artifacts = ArtifactStore(str(folder))
-    sha256 = artifacts.put_file(source).sha256
-    (folder / sha256[:2] / sha256).write_bytes(damage)
-    target = source.with_name("target")
-    target.write_bytes(b"before")
-    with pytest.raises(ArtifactDamaged, match=f"artifact {sha256} has the content of .*; restore it from a backup"):
-        artifacts.fetch(sha256, target)
-    assert target.read_bytes() == b"before"
-    assert [path.name for path in target.parent.glob(".*")] == []
-
-
-def test_a_file_that_changes_while_it_is_stored_is_not_stored(
-    folder: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    artifacts = ArtifactStore(str(folder))
-    monkeypatch.setattr(artifacts._fs, "exists", lambda path: bool(source.write_bytes(b"other")) and False)
-    with pytest.raises(ArtifactDamaged, match="was changed while it was stored; store it again"):
-        artifacts.put_file(source)
-    assert files(folder) == {}
-
-
-def test_a_file_that_cannot_be_written_whole_leaves_nothing(
-    folder: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_write_that_fails_for_want_of_room_leaves_no_file(
+    folder: Path, source: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts = ArtifactStore(str(folder))
 
     def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
         patched.setattr("os.fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(DiskFull, match=f"no space is left in {folder} for 7 bytes .*; make room there"):
+            artifacts.put(b"weights")
+        with pytest.raises(DiskFull, match=f"no space is left in {folder} for 7 bytes .*; make room there"):
             artifacts.put_file(source)
     assert files(folder) == {}
-    assert artifacts.get(artifacts.put_file(source).sha256) == b"weights"
+    assert artifacts.get(artifacts.put(b"weights").sha256) == b"weights"
 
 
-def test_threads_that_store_the_same_file_leave_one(folder: Path, source: Path) -> None:
-    found = together(8, lambda _: ArtifactStore(str(folder)).put_file(source))
-    assert len(set(found)) == 1
-    assert list(files(folder).values()) == [b"weights"]
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", size_bytes=1 << 20) as disk:
+        yield disk
 
 
-# --- the store as a whole
+def test_a_real_full_disk_is_named_and_stays_as_it_was(full_disk: Path, tmp_path: Path) -> None:
+    artifacts = ArtifactStore(str(full_disk / "artifacts"))
+    kept = artifacts.put(b"kept")
+    before = files(full_disk)
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(2 << 20))
+    with pytest.raises(DiskFull, match=f"no space is left in {full_disk}/artifacts for 2,097,152 bytes"):
+        artifacts.put_file(large)
+    with pytest.raises(DiskFull, match="for 2,097,152 bytes"):
+        artifacts.put(large.read_bytes())
+    assert files(full_disk) == before
+    assert artifacts.get(kept.sha256) == b"kept"
+    stored = ArtifactStore(str(tmp_path / "roomy")).put_file(large)
+    with pytest.raises(DiskFull, match=f"no space is left in {full_disk} "):
+        ArtifactStore(str(tmp_path / "roomy")).fetch(stored.sha256, full_disk / "fetched")
+    assert files(full_disk) == before
+    assert artifacts.get(artifacts.put(b"small").sha256) == b"small"
 
 
-def test_a_store_that_can_be_written_passes_the_check(artifacts: ArtifactStore) -> None:
-    artifacts.check()
-    artifacts.put(b"weights")
-    artifacts.check()
+# --- stores that cannot be had
 
 
 def test_a_store_without_room_for_a_folder_does_not_pass_the_check(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError, match="file"):
-        ArtifactStore(str(tmp_path / "file" / "artifacts")).check()
+    artifacts = ArtifactStore(str(tmp_path / "file" / "artifacts"))
+    with pytest.raises(ArtifactsAway, match=r"files in .*/file/artifacts cannot be used now"):
+        artifacts.check()
+    with pytest.raises(OSError, match="cannot be used now"):
+        artifacts.put(b"weights")
 
 
 def test_a_folder_that_cannot_be_written_does_not_pass_the_check(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
-    with pytest.raises(PermissionError, match=f"{folder} is not writable"):
+    with pytest.raises(ArtifactsAway, match=f"{folder} is not writable"):
         ArtifactStore(str(folder)).check()
+
+
+def test_an_s3_that_does_not_answer_is_away_for_all_that_is_asked(source: Path) -> None:
+    with bucket() as url, led_to("http://127.0.0.1:1"):
+        artifacts = ArtifactStore(url)
+        with pytest.raises(ArtifactsAway, match=r"cannot be used now .*127\.0\.0\.1:1"):
+            artifacts.put_file(source)
+
+
+def test_an_s3_that_goes_away_while_a_file_is_read_is_away() -> None:
+    with bucket() as url:
+        artifacts = ArtifactStore(url)
+        sha256 = artifacts.put(bytes(1000)).sha256
+        with artifacts.open(sha256) as file:
+            artifacts.delete(sha256)
+            with pytest.raises((ArtifactsAway, FileNotFoundError)):
+                file.read(10)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("s4://bucket", "has the protocol 's4'; it can be a folder, file:///folder, s3://bucket/folder"),
+        ("simplecache::s4://bucket", "has the protocol 's4'"),
+    ],
+)
+def test_a_protocol_that_nobody_knows_is_named(url: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        ArtifactStore(url)
+    with pytest.raises(SettingsError, match=f"NAS_ARTIFACTS_URL: .*{words}"):
+        Settings.read({"NAS_ARTIFACTS_URL": url})
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = sys.modules["fsspec.registry"]._registry  # `fsspec.registry` is a view of it
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(known, "s3", raising=False)
+    with pytest.raises(SettingsError, match=r"NAS_ARTIFACTS_URL: .*pip install 'nas-service\[s3\]'"):
+        Settings.read({"NAS_ARTIFACTS_URL": "s3://bucket/folder"})
+
+
+def test_a_path_or_a_url_can_be_set(tmp_path: Path) -> None:
+    for url in (str(tmp_path), f"file://{tmp_path}", "memory://nas", "s3://bucket/folder"):
+        assert Settings.read({"NAS_ARTIFACTS_URL": url}).artifacts_url == url

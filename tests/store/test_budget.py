@@ -7,9 +7,9 @@ import pytest
 from nas.spec import FinalSpec, JobSpec
 from nas.store import budget, jobs, trials, workers
 from nas.store.budget import LARGEST_SHARE, MARGIN, REFERENCE, REPORT_S
+from nas.store.claims import Claim
 from nas.store.session import Store
 from nas.store.states import JobState, TrialState
-from nas.store.trials import Claim
 from tests.support import (
     LEASE_S,
     add_job,
@@ -17,9 +17,11 @@ from tests.support import (
     epoch,
     finish,
     job_of,
+    promote_in,
     propose,
     reserve,
     run_trial,
+    rungs_in,
     stored,
     take,
     trial_of,
@@ -58,9 +60,9 @@ def to_a_rung(store: Store) -> Claim:
 
 def promote(store: Store, index: int) -> Claim | None:
     with store.read() as session:
-        [seen] = trials.paused(session)
+        [seen] = rungs_in(session)
     with store.write() as session:
-        return trials.promote(session, seen, index, "worker", LEASE_S)
+        return promote_in(session, seen, index, "worker")
 
 
 # --- epochs

@@ -1,22 +1,19 @@
 """What the dashboard shows, from the first moment to the last, and what it costs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, text, update
+from sqlalchemy import insert, update
 
 from nas.errors import NotFound
 from nas.store import jobs, moves, retrains, trials, workers
+from nas.store.claims import Claim
 from nas.store.dashboard import Dashboard, dashboard
 from nas.store.jobs import NewTrial
 from nas.store.progress import UNKNOWN_SHARE, Progress
 from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, Reason, TrialState
-from nas.store.tables import Epoch, Incumbent, Job, Tally, Trial, Worker
-from nas.store.trials import Claim
+from nas.store.tables import Epoch, Job, Worker
 from nas.train.epoch import EpochResult
 from tests.support import (
     LEASE_S,
@@ -29,6 +26,7 @@ from tests.support import (
     job_of,
     propose,
     report,
+    reserve_in,
     run_trial,
     stored,
     take,
@@ -37,12 +35,16 @@ from tests.support import (
 # What support.add_job asks for; the last is (1 finalist + 2 controls + 1 reference) × 2 seeds × 4 epochs.
 TRIALS, EPOCHS, FINAL_EPOCHS = 10, 3, 32
 PLANNED = dict.fromkeys(Phase, 0) | {"search": 10, "finalist": 2, "control": 4, "reference": 2, "report": 1}
-NO_WORKER = "no worker is alive; start one with `nas worker`, or more with `nas serve --workers N`"
 
 
 def show(store: Store, job_id: str) -> Dashboard:
     with store.read() as session:
         return dashboard(session, job_id, LEASE_S)
+
+
+def reason(shown: Dashboard) -> str:
+    """What the job waits for; empty if something of it runs."""
+    return shown.waiting.reason if shown.waiting else ""
 
 
 def register(store: Store, *names: str) -> None:
@@ -52,7 +54,7 @@ def register(store: Store, *names: str) -> None:
 
 
 def finished(shown: Dashboard) -> dict[str, int]:
-    return {phase: of["finished"] for phase, of in shown.phases.items()}
+    return {phase: of["finished"] for phase, of in shown.rows.phases.items()}
 
 
 def finalize(store: Store, *rows: NewTrial) -> None:
@@ -79,19 +81,19 @@ def test_a_job_that_is_not_there_is_not_found(store: Store) -> None:
 def test_a_queued_job_without_a_worker_waits_for_one(store: Store) -> None:
     job_id = add_job(store, name="mine")
     shown = show(store, job_id)
-    assert (shown.job.id, shown.job.name, shown.job.state) == (job_id, "mine", JobState.QUEUED)
-    assert (shown.dataset, shown.phase) == ("squares", "search")
+    assert (shown.rows.job.id, shown.rows.job.name, shown.rows.job.state) == (job_id, "mine", JobState.QUEUED)
+    assert (shown.rows.dataset, shown.rows.phase) == ("squares", "search")
     assert shown.progress == Progress(fraction=0.0, trials_finished=0, trials_planned=TRIALS, elapsed_s=0.0, eta_s=None)
-    assert shown.counts == dict.fromkeys(TrialState, 0)
-    assert shown.phases == {phase: {"finished": 0, "planned": planned} for phase, planned in PLANNED.items()}
-    assert (shown.best, shown.incumbents, shown.running) == (None, [], [])
-    assert shown.waiting == NO_WORKER
+    assert shown.rows.counts == dict.fromkeys(TrialState, 0)
+    assert shown.rows.phases == {phase: {"finished": 0, "planned": planned} for phase, planned in PLANNED.items()}
+    assert (shown.rows.best, shown.rows.incumbents, shown.rows.running) == (None, [], [])
+    assert reason(shown) == "no_worker"
 
 
 def test_a_queued_job_with_a_worker_waits_for_seconds(store: Store) -> None:
     job_id = add_job(store)
     register(store, "ada")
-    assert show(store, job_id).waiting == "a worker takes it within seconds"
+    assert reason(show(store, job_id)) == "starting"
 
 
 def test_a_worker_that_was_not_seen_for_a_lease_is_none(store: Store) -> None:
@@ -99,20 +101,21 @@ def test_a_worker_that_was_not_seen_for_a_lease_is_none(store: Store) -> None:
     register(store, "ada")
     with store.write() as session:
         session.execute(update(Worker).values(seen_at=now(session) - timedelta(seconds=LEASE_S + 1)))
-    assert show(store, job_id).waiting == NO_WORKER
+    assert reason(show(store, job_id)) == "no_worker"
 
 
 def test_a_queued_job_waits_for_those_before_it(store: Store) -> None:
     job_ids = [add_job(store) for _ in range(3)]
     register(store, "ada")
-    assert [show(store, job_id).waiting for job_id in job_ids] == [
-        "a worker takes it within seconds",
-        "1 earlier job first: workers take the oldest job that has work",
-        "2 earlier jobs first: workers take the oldest job that has work",
+    waits = [show(store, job_id).waiting for job_id in job_ids]
+    assert [(wait.reason, wait.position) for wait in waits if wait] == [
+        ("starting", 1),
+        ("all_busy", 2),
+        ("all_busy", 3),
     ]
     with store.write() as session:
         jobs.cancel(session, job_ids[0])
-    assert show(store, job_ids[1]).waiting == "a worker takes it within seconds"
+    assert reason(show(store, job_ids[1])) == "starting"
 
 
 def test_a_running_job_shows_its_trials_at_work(store: Store) -> None:
@@ -124,17 +127,17 @@ def test_a_running_job_shows_its_trials_at_work(store: Store) -> None:
     report(store, first, 1, accuracy=0.4)
     age(store, job_id, 100)
     shown = show(store, job_id)
-    assert (shown.job.state, shown.phase, shown.waiting) == (JobState.RUNNING, "search", None)
-    assert [(trial.number, trial.owner, trial.epoch, trial.accuracy) for trial in shown.running] == [
+    assert (shown.rows.job.state, shown.rows.phase, shown.waiting) == (JobState.RUNNING, "search", None)
+    assert [(trial.number, trial.owner, trial.epoch, trial.accuracy) for trial in shown.rows.running] == [
         (1, "ada", 1, 0.4),
         (2, "bob", 0, None),
     ]
-    assert shown.running[1].id == second.trial_id
-    assert {state: count for state, count in shown.counts.items() if count} == {"complete": 1, "running": 2}
+    assert shown.rows.running[1].id == second.trial_id
+    assert {state: count for state, count in shown.rows.counts.items() if count} == {"complete": 1, "running": 2}
     assert finished(shown) == dict.fromkeys(Phase, 0) | {"search": 1}
-    assert shown.best is not None
-    assert (shown.best.id, shown.best.number, shown.best.accuracy) == (done.trial_id, 0, 0.6)
-    assert [(row.number, row.accuracy) for row in shown.incumbents] == [(0, 0.6)]
+    assert shown.rows.best is not None
+    assert (shown.rows.best.id, shown.rows.best.number, shown.rows.best.accuracy) == (done.trial_id, 0, 0.6)
+    assert [(row.number, row.accuracy) for row in shown.rows.incumbents] == [(0, 0.6)]
     assert (shown.progress.trials_finished, shown.progress.trials_planned) == (1, TRIALS)
     assert 100 <= shown.progress.elapsed_s < 130
 
@@ -210,9 +213,9 @@ def test_paused_trials_are_neither_finished_nor_at_work(store: Store) -> None:
         with store.write() as session:
             trials.pause(session, taken)
     shown = show(store, job_id)
-    assert {state: count for state, count in shown.counts.items() if count} == {"paused": 3}
+    assert {state: count for state, count in shown.rows.counts.items() if count} == {"paused": 3}
     assert (finished(shown)["search"], shown.progress.trials_finished) == (0, 0)
-    assert (shown.phase, shown.running) == ("search", [])
+    assert (shown.rows.phase, shown.rows.running) == ("search", [])
     assert left_epochs(store, job_id) == pytest.approx(3 * 7 - 9 + FINAL_EPOCHS)
 
 
@@ -233,7 +236,7 @@ def test_networks_that_break_a_limit_are_expected_to_cost_nothing(store: Store) 
     job_id = add_job(store)
     for number in range(5):
         with store.write() as session:
-            taken = trials.reserve(session, "worker", LEASE_S)
+            taken = reserve_in(session, "worker", LEASE_S)
             assert taken is not None
             costs = trials.Costs(1, 1)
             trials.refuse(session, taken, candidate(number), digest(number), costs, "too large")
@@ -296,7 +299,7 @@ def test_retrainings_are_counted_as_they_are_once_there_are_some(store: Store) -
     run_trial(store, epochs=2)
     finalize(store, *(NewTrial(Phase.FINALIST, 2, candidate(1), digest(1), seed) for seed in range(3)))
     shown = show(store, job_id)
-    planned = {phase: of["planned"] for phase, of in shown.phases.items() if of["planned"]}
+    planned = {phase: of["planned"] for phase, of in shown.rows.phases.items() if of["planned"]}
     assert planned == {"search": 1, "finalist": 3, "control": 6, "reference": 3, "report": 1}
     assert left_epochs(store, job_id) == pytest.approx((3 + 6 + 3) * 2)
     for _ in range(3):
@@ -315,15 +318,15 @@ def test_screening_comes_before_the_search(store: Store) -> None:
     batches = job_of(store, job_id).prepared
     assert batches > 0
     shown = show(store, job_id)
-    assert (shown.phase, shown.phases["screening"]) == ("screening", {"finished": 0, "planned": batches})
-    assert (shown.progress.trials_planned, shown.phases["search"]["planned"]) == (TRIALS, TRIALS)
+    assert (shown.rows.phase, shown.rows.phases["screening"]) == ("screening", {"finished": 0, "planned": batches})
+    assert (shown.progress.trials_planned, shown.rows.phases["search"]["planned"]) == (TRIALS, TRIALS)
     assert shown.progress.trials_finished == 0
     for done in range(batches):
-        assert show(store, job_id).phase == "screening"
+        assert show(store, job_id).rows.phase == "screening"
         finish(store, take(store))
-        assert show(store, job_id).phases["screening"]["finished"] == done + 1
+        assert show(store, job_id).rows.phases["screening"]["finished"] == done + 1
     shown = show(store, job_id)
-    assert (shown.phase, shown.progress.trials_finished, shown.supernet) == ("search", 0, None)
+    assert (shown.rows.phase, shown.progress.trials_finished, shown.rows.supernet) == ("search", 0, None)
 
 
 def train_supernet(store: Store, epochs: int) -> Claim:
@@ -341,14 +344,14 @@ def train_supernet(store: Store, epochs: int) -> Claim:
 def test_the_supernet_shows_its_epochs_and_why_it_stopped(store: Store) -> None:
     job_id = add_job(store, epochs=27, strategy="darts", options={"epochs": 20}, pruning="halving")
     before = show(store, job_id)
-    assert before.phase == "supernet"
-    assert before.supernet is not None
-    assert (before.supernet.trial.epochs, before.supernet.epochs) == (20, [])
+    assert before.rows.phase == "supernet"
+    assert before.rows.supernet is not None
+    assert (before.rows.supernet.trial.epochs, before.rows.supernet.epochs) == (20, [])
     taken = train_supernet(store, 3)
     shown = show(store, job_id)
-    assert (shown.phase, shown.phases["supernet"]) == ("supernet", {"finished": 0, "planned": 1})
-    assert shown.supernet is not None
-    assert [(row.epoch, (row.metrics or {})["alpha_entropy"]) for row in shown.supernet.epochs] == [
+    assert (shown.rows.phase, shown.rows.phases["supernet"]) == ("supernet", {"finished": 0, "planned": 1})
+    assert shown.rows.supernet is not None
+    assert [(row.epoch, (row.metrics or {})["alpha_entropy"]) for row in shown.rows.supernet.epochs] == [
         (1, 2.0),
         (2, 1.0),
         (3, pytest.approx(2 / 3)),
@@ -356,21 +359,28 @@ def test_the_supernet_shows_its_epochs_and_why_it_stopped(store: Store) -> None:
     assert left_epochs(store, job_id) == pytest.approx(17 + TRIALS * 7 + FINAL_EPOCHS)  # 7: 3 + 6 / 3 + 18 / 9
     finish(store, taken, error="it collapsed")
     shown = show(store, job_id)
-    assert shown.supernet is not None
-    assert (shown.supernet.trial.state, shown.supernet.trial.error) == (TrialState.COMPLETE, "it collapsed")
-    assert (shown.phase, shown.progress.trials_planned, shown.progress.trials_finished) == ("search", TRIALS, 0)
+    assert shown.rows.supernet is not None
+    assert (shown.rows.supernet.trial.state, shown.rows.supernet.trial.error) == (TrialState.COMPLETE, "it collapsed")
+    assert (shown.rows.phase, shown.progress.trials_planned, shown.progress.trials_finished) == ("search", TRIALS, 0)
     assert left_epochs(store, job_id) == pytest.approx(TRIALS * 7 + FINAL_EPOCHS)
 
 
 def test_no_more_than_the_newest_200_epochs_of_a_supernet_are_shown(store: Store) -> None:
     job_id = add_job(store, strategy="darts", options={"epochs": 300})
     taken = take(store)
-    row = {"trial_id": taken.trial_id, "train_loss": 1, "validation_loss": 1, "validation_accuracy": 0.5, "lr": 0.1}
+    row = {
+        "trial_id": taken.trial_id,
+        "job_id": job_id,
+        "train_loss": 1,
+        "validation_loss": 1,
+        "validation_accuracy": 0.5,
+        "lr": 0.1,
+    }
     with store.write() as session:
         session.execute(insert(Epoch), [row | {"epoch": number, "seconds": 1} for number in range(1, 251)])
     shown = show(store, job_id)
-    assert shown.supernet is not None
-    assert [found.epoch for found in shown.supernet.epochs] == list(range(51, 251))
+    assert shown.rows.supernet is not None
+    assert [found.epoch for found in shown.rows.supernet.epochs] == list(range(51, 251))
 
 
 # --- several objectives
@@ -391,20 +401,20 @@ def test_a_job_of_one_objective_has_no_pareto_set(store: Store) -> None:
     job_id = add_job(store)
     run_trial(store)
     shown = show(store, job_id)
-    assert (shown.pareto, [found.metric for found in shown.objectives]) == (None, ["accuracy"])
+    assert (shown.rows.pareto, [found.metric for found in shown.rows.objectives]) == (None, ["accuracy"])
 
 
 def test_the_pareto_set_is_what_nothing_beats_the_best_first(store: Store) -> None:
     job_id = add_job(store, objectives=["params", "accuracy"], epochs=1)
-    assert show(store, job_id).pareto == []
+    assert show(store, job_id).rows.pareto == []
     complete(store, job_id, (0.5, 100), (0.9, 500), (0.4, 200), (0.7, 300), (0.7, 400), (0.95, 900))
     shown = show(store, job_id)
-    assert [(found.metric, found.direction) for found in shown.objectives] == [
+    assert [(found.metric, found.direction) for found in shown.rows.objectives] == [
         ("accuracy", "maximize"),
         ("params", "minimize"),
     ]
-    assert shown.pareto is not None
-    assert [(member.trial.number, member.values) for member in shown.pareto] == [
+    assert shown.rows.pareto is not None
+    assert [(member.trial.number, member.values) for member in shown.rows.pareto] == [
         (5, {"accuracy": 0.95, "params": 900}),
         (1, {"accuracy": 0.9, "params": 500}),
         (3, {"accuracy": 0.7, "params": 300}),
@@ -422,18 +432,18 @@ def test_a_retraining_is_no_phase_of_a_job(store: Store) -> None:
     with store.write() as session:
         number = retrains.ask(session, job_id, 0).number
     shown = show(store, job_id)
-    assert (shown.phase, shown.phases["retrain"]) == ("search", {"finished": 0, "planned": 1})
+    assert (shown.rows.phase, shown.rows.phases["retrain"]) == ("search", {"finished": 0, "planned": 1})
     assert shown.progress.fraction == done.fraction
     register(store, "ada")
     taken = take(store)
     assert (taken.phase, taken.number) == (Phase.RETRAIN, number)
     report(store, taken, 1)
     shown = show(store, job_id)
-    assert (shown.phase, [trial.number for trial in shown.running]) == ("search", [number])
+    assert (shown.rows.phase, [trial.number for trial in shown.rows.running]) == ("search", [number])
     assert shown.progress.fraction == done.fraction
     with store.write() as session:
         session.execute(update(Job).values(state=JobState.SUCCEEDED))
-    assert show(store, job_id).phase == "done"
+    assert show(store, job_id).rows.phase == "done"
 
 
 def test_a_retraining_waits_for_a_worker_when_its_job_has_ended(store: Store) -> None:
@@ -444,38 +454,38 @@ def test_a_retraining_waits_for_a_worker_when_its_job_has_ended(store: Store) ->
     assert show(store, job_id).waiting is None
     with store.write() as session:
         retrains.ask(session, job_id, 0)
-    assert show(store, job_id).waiting == NO_WORKER
+    assert reason(show(store, job_id)) == "no_worker"
 
 
 def test_a_job_between_trials_says_what_it_waits_for(store: Store) -> None:
     job_id = add_job(store)
     run_trial(store)
-    assert show(store, job_id).waiting == NO_WORKER
+    assert reason(show(store, job_id)) == "no_worker"
     register(store, "ada")
-    assert show(store, job_id).waiting == "a worker takes it within seconds"
+    assert reason(show(store, job_id)) == "starting"
 
 
 def test_the_phase_is_the_first_one_with_work_left(store: Store) -> None:
     job_id = add_job(store, trials=1)
     run_trial(store, epochs=3)
-    assert show(store, job_id).phase == "search"
+    assert show(store, job_id).rows.phase == "search"
     finalize(store, retraining(Phase.FINALIST, 1), retraining(Phase.CONTROL, 2), retraining(Phase.REFERENCE, 3))
     shown = show(store, job_id)
-    assert (shown.job.state, shown.phase) == (JobState.FINALIZING, "finalist")
+    assert (shown.rows.job.state, shown.rows.phase) == (JobState.FINALIZING, "finalist")
     assert shown.progress.fraction == pytest.approx(3 / (3 + 12))  # three retrainings, fewer than were asked for
     run_trial(store, epochs=4)
     shown = show(store, job_id)
-    assert (shown.phase, finished(shown)["finalist"]) == ("control", 1)
+    assert (shown.rows.phase, finished(shown)["finalist"]) == ("control", 1)
     assert shown.progress.fraction == pytest.approx(7 / (3 + 12))
     assert shown.progress.trials_finished == 1  # of the search
     control = take(store)
-    assert show(store, job_id).phase == "control"
+    assert show(store, job_id).rows.phase == "control"
     finish(store, control)
     run_trial(store, epochs=4)
     shown = show(store, job_id)
-    assert shown.phase == "reference"  # the last one that has begun, until somebody moves the job on
+    assert shown.rows.phase == "reference"  # the last one that has begun, until somebody moves the job on
     finalize(store, NewTrial(Phase.REPORT, 0))
-    assert show(store, job_id).phase == "report"
+    assert show(store, job_id).rows.phase == "report"
 
 
 def test_a_job_that_has_succeeded_is_done(store: Store) -> None:
@@ -489,13 +499,13 @@ def test_a_job_that_has_succeeded_is_done(store: Store) -> None:
     with store.write() as session:
         jobs.succeed(session, final, {"won": True}, stored("package"), digest(taken.trial_id))
     shown = show(store, job_id)
-    assert (shown.job.state, shown.phase, shown.waiting) == (JobState.SUCCEEDED, "done", None)
-    assert shown.job.verdict == {"won": True}
+    assert (shown.rows.job.state, shown.rows.phase, shown.waiting) == (JobState.SUCCEEDED, "done", None)
+    assert shown.rows.job.verdict == {"won": True}
     assert (shown.progress.fraction, shown.progress.eta_s) == (1.0, None)
     assert finished(shown)["report"] == 1
-    assert shown.best is not None
-    assert shown.best.number == 1
-    assert [row.number for row in shown.incumbents] == [0, 1]
+    assert shown.rows.best is not None
+    assert shown.rows.best.number == 1
+    assert [row.number for row in shown.rows.incumbents] == [0, 1]
     assert shown.progress.elapsed_s >= 100
     with store.write() as session:  # the clock of a job that has ended stands still
         session.execute(update(Job).values(finished_at=LONG_AGO + timedelta(seconds=42), started_at=LONG_AGO))
@@ -514,160 +524,8 @@ def test_a_job_that_ended_otherwise_is_done_as_far_as_it_came(store: Store, end:
         else:
             jobs.cancel(session, job_id)
     shown = show(store, job_id)
-    assert (shown.job.state, shown.phase, shown.waiting) == (end, "done", None)
+    assert (shown.rows.job.state, shown.rows.phase, shown.waiting) == (end, "done", None)
     assert 0 < shown.progress.fraction < 1
     assert shown.progress.eta_s is None
-    assert shown.running == []
-    assert {state: count for state, count in shown.counts.items() if count} == {"complete": 1, "cancelled": 1}
-
-
-# --- cost
-
-
-@contextmanager
-def reading(store: Store) -> Iterator[list[tuple[str, Any]]]:
-    """The statements that are executed, with their parameters."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        statements.append((statement, parameters))
-
-    event.listen(store.engine, "before_cursor_execute", note)
-    yield statements
-    event.remove(store.engine, "before_cursor_execute", note)
-
-
-def count_rows(store: Store, statements: list[tuple[str, Any]]) -> int:
-    """How many rows all of these statements bring."""
-    with store.engine.connect() as connection:
-        return sum(len(connection.exec_driver_sql(statement, parameters).all()) for statement, parameters in statements)
-
-
-FRONT = 20
-"""Of the last so many trials those that are complete make the Pareto set: five, whatever the number of trials."""
-
-
-def add_trials(store: Store, job_id: str, count: int) -> None:
-    """Finished trials of an old job, and three that run."""
-    ended = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED, TrialState.FAILED]
-    with store.write() as session:
-        job = jobs.get(session, job_id)
-        states = [ended[number % len(ended)] for number in range(count - 3)] + [TrialState.RUNNING] * 3
-        rows = [
-            {
-                "job_id": job_id,
-                "number": number,
-                "phase": Phase.SEARCH,
-                "state": state,
-                "candidate": {},
-                "digest": f"{job_id}{number}",
-                "epochs": 3,
-                "epoch": 3,
-                "accuracy": number / count,
-                "params": number,
-                "front": state == TrialState.COMPLETE and number >= count - FRONT,
-                "created_at": LONG_AGO,
-            }
-            for number, state in enumerate(states)
-        ]
-        session.execute(insert(Trial), rows)
-        for state in set(states):
-            of = (Tally.job_id == job_id, Tally.phase == Phase.SEARCH, Tally.state == state)
-            session.execute(update(Tally).where(*of).values(count=states.count(state)))
-        session.add_all(
-            Incumbent(job_id=job_id, number=number, at_s=number, accuracy=0.1 * number) for number in range(5)
-        )
-        job.state, job.started_at = JobState.RUNNING, LONG_AGO
-        job.next_number, job.trials_planned, job.best_trial = count, count, 4
-
-
-def test_the_cost_does_not_grow_with_the_trials(store: Store) -> None:
-    costs = []
-    for count in (52, 2000):
-        job_id = add_job(store, trials=count, objectives=["accuracy", "params"])
-        add_trials(store, job_id, count)
-        with reading(store) as statements:
-            shown = show(store, job_id)
-        assert sum(shown.counts.values()) == count
-        assert len(shown.running) == 3
-        assert len(shown.pareto or ()) == 5
-        selects = [(statement, parameters) for statement, parameters in statements if statement.startswith("SELECT")]
-        costs.append((len(statements), count_rows(store, selects)))
-    assert costs[0] == costs[1]
-    assert costs[0][0] <= 15
-
-
-def test_all_that_a_dashboard_can_show_takes_few_questions(store: Store) -> None:
-    add_job(store, trials=1, epochs=1, strategy="darts", objectives=["accuracy", "params"])
-    job_id = job_of_supernet(store)
-    with reading(store) as statements:
-        shown = show(store, job_id)
-    assert shown.supernet is not None
-    assert shown.pareto
-    assert shown.phase == "finalist"
-    assert len(statements) <= 20
-
-
-def job_of_supernet(store: Store) -> str:
-    """A one-shot job among its finalists; its id."""
-    job_id = finish_supernet(store)
-    run_trial(store, epochs=1)
-    finalize(store, retraining(Phase.FINALIST, 1))
-    return job_id
-
-
-def finish_supernet(store: Store) -> str:
-    taken = train_supernet(store, 2)
-    finish(store, taken)
-    return taken.job_id
-
-
-def test_an_index_leads_to_every_row_that_is_read(store: Store, backend: str) -> None:
-    job_id = add_job(store, trials=2000, objectives=["accuracy", "params"])
-    add_trials(store, job_id, 2000)
-    with store.write() as session:
-        session.execute(text("ANALYZE"))
-    with reading(store) as statements:
-        show(store, job_id)
-    about_trials = [found for found in statements if "FROM trials" in found[0]]
-    assert len(about_trials) == 3  # the running ones, the best, and the Pareto set
-    with store.engine.connect() as connection:
-        for statement, parameters in about_trials:
-            if backend == "sqlite":
-                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-                assert [row.detail for row in plan if row.detail.startswith("SCAN")] == []
-                assert any("USING INDEX" in row.detail for row in plan)
-            else:
-                plan = connection.exec_driver_sql(
-                    f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters
-                ).scalar_one()
-                assert rows_touched(plan[0]["Plan"]) <= 5
-
-
-def rows_touched(node: dict[str, Any]) -> float:
-    """How many rows of tables PostgreSQL looked at, whether it kept them or not."""
-    below = sum(rows_touched(child) for child in node.get("Plans", []))
-    if "Relation Name" not in node:
-        return below
-    removed = sum(value for name, value in node.items() if name.startswith("Rows Removed by"))
-    return float(below + (node["Actual Rows"] + removed) * node["Actual Loops"])
-
-
-def test_what_is_shown_is_bounded(store: Store) -> None:
-    job_id = add_job(store, trials=1000)
-    add_trials(store, job_id, 500)
-    with store.write() as session:
-        session.execute(update(Trial).values(state=TrialState.RUNNING))
-        session.add_all(Incumbent(job_id=job_id, number=number, at_s=number, accuracy=0.1) for number in range(5, 400))
-    shown = show(store, job_id)
-    assert len(shown.running) == 100
-    assert len(shown.incumbents) == 200
-
-
-def test_of_a_large_pareto_set_the_newest_members_are_shown(store: Store) -> None:
-    job_id = add_job(store, trials=1000, objectives=["accuracy", "params"])
-    add_trials(store, job_id, 500)
-    with store.write() as session:
-        session.execute(update(Trial).values(front=True))
-    shown = show(store, job_id)
-    assert [member.trial.number for member in shown.pareto or ()] == list(range(499, 399, -1))
+    assert shown.rows.running == []
+    assert {state: count for state, count in shown.rows.counts.items() if count} == {"complete": 1, "cancelled": 1}

@@ -140,7 +140,7 @@ def test_what_is_stored_passes_through_the_folder_that_is_named(
 
 
 def files(artifacts: ArtifactStore) -> set[str]:
-    return {path.name for path in Path(artifacts._root).rglob("*") if path.is_file()}
+    return {path.name for path in Path(artifacts.url).rglob("*") if path.is_file()}
 
 
 def test_threads_with_other_content_for_a_name_leave_one_data_set(store: Store, artifacts: ArtifactStore) -> None:

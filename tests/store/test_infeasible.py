@@ -3,10 +3,10 @@
 import pytest
 
 from nas.store import jobs
+from nas.store.claims import Claim
 from nas.store.moves import INFEASIBLE_SHARE
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
-from nas.store.trials import Claim
 from tests.support import (
     add_job,
     counted,
@@ -88,12 +88,13 @@ def test_what_was_asked_counts_and_not_what_was_replaced(store: Store) -> None:
 
 
 def test_the_last_network_that_broke_a_limit_says_which(store: Store) -> None:
-    job_id, other = add_job(store, trials=3), add_job(store, trials=3)
+    job_id = add_job(store, trials=3)
     assert last_refused(store, job_id) is None
     run_trial(store)
     assert last_refused(store, job_id) is None
     refuse(store, "first")
     refuse(store, "last")
+    other = add_job(store)
     assert (last_refused(store, job_id), last_refused(store, other)) == ("last", None)
 
 

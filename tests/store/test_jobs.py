@@ -10,11 +10,11 @@ from nas.complete import complete
 from nas.errors import IllegalTransition, InvalidInput, LeaseLost, NotFound
 from nas.spec import JobSpec
 from nas.store import files, jobs, moves
+from nas.store.claims import Claim
 from nas.store.jobs import FinalTrial, NewTrial, Standstill
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Dataset, Job, Tally, Trial
-from nas.store.trials import Claim
 from tests.support import (
     LONG_AGO,
     add_dataset,
@@ -148,9 +148,10 @@ def test_a_page_after_no_job_is_refused(store: Store) -> None:
 
 
 def test_a_cancelled_job_takes_its_trials_with_it(store: Store) -> None:
-    job_id, other = add_job(store, trials=4), add_job(store, trials=1)
+    job_id = add_job(store, trials=4)
     done, running = run_trial(store), take(store)
     add_queued(store, job_id, 2)
+    other = add_job(store, trials=1)
     with store.write() as session:
         assert jobs.cancel(session, job_id).state == JobState.CANCELLED
     job = job_of(store, job_id)

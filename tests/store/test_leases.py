@@ -12,10 +12,11 @@ import pytest
 
 from nas.errors import LeaseLost
 from nas.store import files, jobs, moves, trials
+from nas.store.claims import Claim
 from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Job, Trial
-from nas.store.trials import MAX_LOSSES, Claim
+from nas.store.trials import MAX_LOSSES
 from tests.support import (
     LEASE_S,
     add_job,
@@ -23,6 +24,7 @@ from tests.support import (
     age,
     candidate,
     claim,
+    claim_in,
     counted,
     digest,
     everything,
@@ -85,7 +87,7 @@ def test_a_claim_takes_a_lease(store: Store) -> None:
     add_queued(store, add_job(store), 1)
     with store.write() as session:
         before = now(session)
-        found = trials.claim(session, "ada", 20.0)
+        found = claim_in(session, "ada", 20.0)
         after = now(session)
     assert found is not None
     trial = trial_of(store, found.trial_id)
@@ -96,15 +98,15 @@ def test_a_claim_takes_a_lease(store: Store) -> None:
     assert before <= trial.started_at <= after
 
 
-def test_the_oldest_job_is_served_first_and_its_trials_in_their_order(store: Store) -> None:
+def test_the_oldest_job_is_served_first_and_then_each_in_turn_its_trials_in_their_order(store: Store) -> None:
     first, second = add_job(store), add_job(store)
     add_queued(store, second, 2)
     add_queued(store, first, 2)
     claims = [claim(store) for _ in range(5)]
     assert [(found.job_id, found.number) for found in claims if found] == [
         (first, 0),
-        (first, 1),
         (second, 0),
+        (first, 1),
         (second, 1),
     ]
     assert claims[-1] is None
@@ -164,10 +166,10 @@ def test_the_first_number_starts_the_job(store: Store) -> None:
     assert job_of(store, job_id).started_at == started
 
 
-def test_numbers_are_taken_for_the_oldest_job_until_its_budget_is_spent(store: Store) -> None:
-    first, second = add_job(store, trials=2), add_job(store, trials=1)
-    taken = [take(store) for _ in range(3)]
-    assert [(found.job_id, found.number) for found in taken] == [(first, 0), (first, 1), (second, 0)]
+def test_numbers_are_taken_of_each_job_in_turn_until_its_budget_is_spent(store: Store) -> None:
+    first, second = add_job(store, trials=3), add_job(store, trials=1)
+    taken = [take(store) for _ in range(4)]
+    assert [(found.job_id, found.number) for found in taken] == [(first, 0), (second, 0), (first, 1), (first, 2)]
     assert reserve(store) is None
 
 
@@ -230,18 +232,18 @@ def test_a_job_at_its_limit_lets_the_next_one_go_ahead(store: Store) -> None:
 
 
 def test_a_search_whose_time_is_up_gets_no_more_trials(store: Store) -> None:
-    job_id = add_job(store, trials=10, seconds=60)
+    job_id = add_job(store, trials=10, seconds=600)
     for _ in range(2):
         finish(store, take(store))
-    age(store, job_id, 29)  # without an epoch to go by, half of the time is kept for the retraining
+    age(store, job_id, 280)  # without an epoch to go by, half of the time is kept for the retraining
     third = reserve(store)
     assert third is not None
-    age(store, job_id, 2)
+    age(store, job_id, 30)
 
     assert reserve(store) is None
     job = job_of(store, job_id)
     assert (job.trials_planned, job.next_number) == (3, 3)
-    assert job.note == "the search ended in time for a job of 60 s, as its budget says"
+    assert job.note == "the search ended in time for a job of 600 s, as its budget says"
     with store.read() as session:
         assert jobs.standstill(session) is None
     finish(store, third)
@@ -458,7 +460,7 @@ def test_more_than_one_round_of_expired_leases_is_reaped(store: Store) -> None:
     job_id = add_job(store)
     add_queued(store, job_id, 101)
     with store.write() as session:
-        while trials.claim(session, "ada", LEASE_S) is not None:
+        while claim_in(session, "ada", LEASE_S) is not None:
             pass
     expire(store)
     assert (trials.reap(store), trials.reap(store)) == (100, 1)

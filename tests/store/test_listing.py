@@ -3,25 +3,29 @@
 import base64
 import json
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import product
+from math import inf
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from nas.errors import InvalidInput, NotFound
 from nas.store import jobs, listing
 from nas.store.session import Store, now
 from nas.store.states import Phase, TrialState
-from nas.store.tables import Trial
+from nas.store.tables import Tally, Trial
+from tests.store.cost import plans, reading, rows_touched, selects
 from tests.support import add_job, report, take
 
-ACCURACIES = (None, 0.0, 0.25, 1 / 3, 1 / 3, 0.1 + 0.2, 0.9, 1.0)
+ACCURACIES = (None, -7.5e12, 0.0, 0.25, 1 / 3, 1 / 3, 0.1 + 0.2, 0.9, 1.0)
 KEYS: dict[str, Callable[[Trial], float]] = {
     "number": lambda trial: trial.number,
-    "accuracy": lambda trial: -1 if trial.accuracy is None else trial.accuracy,
-    "params": lambda trial: -1 if trial.params is None else trial.params,
+    "accuracy": lambda trial: -inf if trial.accuracy is None else trial.accuracy,
+    "params": lambda trial: -inf if trial.params is None else trial.params,
     "epoch": lambda trial: trial.epoch,
 }
 
@@ -46,6 +50,8 @@ def add_trials(store: Store, job_id: str, count: int, seed: int = 0) -> list[Tri
         ]
         session.add_all(rows)
         jobs.get(session, job_id).next_number = count
+        for (phase, state), found in Counter((row.phase, row.state) for row in rows).items():
+            session.get_one(Tally, (job_id, phase, state)).count = found
     return rows
 
 
@@ -71,8 +77,9 @@ def pages(
 
 
 def in_order(rows: list[Trial], sort: str) -> list[int]:
-    key, sign = KEYS[sort.removeprefix("-")], -1 if sort.startswith("-") else 1
-    return [trial.number for trial in sorted(rows, key=lambda trial: (sign * key(trial), trial.number))]
+    key = KEYS[sort.removeprefix("-")]
+    found = sorted(rows, key=lambda trial: (key(trial), trial.number), reverse=sort.startswith("-"))
+    return [trial.number for trial in found]
 
 
 def test_pages_of_every_size_and_order_make_one_sorted_list(store: Store) -> None:
@@ -128,6 +135,39 @@ def test_a_page_holds_its_place_while_trials_are_added(store: Store) -> None:
     with store.read() as session:
         second = listing.page(session, job_id, states=(), phases=(), sort="number", limit=2, cursor=first.next_cursor)
     assert [trial.number for trial in second.trials] == [2, 3]
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+def test_a_page_costs_the_same_anywhere_in_a_large_job(store: Store, backend: str, analysed: bool) -> None:
+    """Of each phase and state no more trials are looked at than the page has, and the last ones of the job at once."""
+    if backend == "postgresql" and not analysed:
+        pytest.skip("it does so by itself")
+    job_id, limit = add_job(store), 10
+    rows = add_trials(store, job_id, 2000)
+    if analysed:
+        with store.write() as session:
+            session.execute(text("ANALYZE"))
+    kinds = len({(row.phase, row.state) for row in rows})
+    for sort, states in product(listing.ALLOWED_SORTS, ((), (TrialState.FAILED,))):
+        expected = in_order([row for row in rows if not states or row.state in states], sort)
+        for begin in (0, len(expected) // 2, len(expected) - limit):
+            cursor = place(rows, expected[begin - 1], sort) if begin else None
+            with reading(store) as statements, store.read() as session:
+                page = listing.page(session, job_id, states=states, phases=(), sort=sort, limit=limit, cursor=cursor)
+            assert [trial.number for trial in page.trials] == expected[begin : begin + limit]
+            about_trials = [found for found in selects(statements) if "FROM trials" in found[0]]
+            assert len(about_trials) == 2
+            if backend == "sqlite":
+                steps = [step for plan in plans(store, about_trials) for step in plan if "trials" in step]
+                assert all("(job_id=? AND phase=? AND state=?" in step or "PRIMARY KEY" in step for step in steps)
+            elif begin == 0:
+                # of each kind those with a value and those without
+                assert sum(rows_touched(store, about_trials)) <= 2 * kinds * (limit + 1) + limit
+
+
+def place(rows: list[Trial], number: int, sort: str) -> str:
+    """The cursor after that trial."""
+    return encoded([sort, getattr(rows[number], sort.removeprefix("-")), number])
 
 
 def page_after(store: Store, job_id: str, cursor: str, sort: str) -> listing.Page:
@@ -195,6 +235,20 @@ def test_no_cursor_that_someone_makes_up_breaks_the_database(store: Store) -> No
             assert len(page_after(store, job_id, encoded([sort, value, number]), sort).trials) <= 2
 
 
+def test_a_value_that_is_missing_has_its_place_in_the_order_too(store: Store) -> None:
+    """In a regression scores are below zero, whatever stands for no score."""
+    job_id = add_job(store)
+    rows = add_trials(store, job_id, 40)
+    for sort in ("accuracy", "-accuracy", "params", "-params"):
+        expected = in_order(rows, sort)
+        for begin in range(1, len(expected), 3):
+            found = page_after(store, job_id, place(rows, expected[begin - 1], sort), sort)
+            assert [trial.number for trial in found.trials] == expected[begin : begin + 2]
+    for sort in ("number", "epoch"):  # these a trial always has
+        with pytest.raises(InvalidInput):
+            page_after(store, job_id, encoded([sort, None, 1]), sort)
+
+
 @pytest.mark.parametrize("sort", ["", "-", "--number", "digest", "NUMBER", "number; DROP TABLE trials", "\x00"])
 def test_an_order_that_is_none_is_answered_with_those_that_are(store: Store, sort: str) -> None:
     job_id = add_job(store)
@@ -214,8 +268,9 @@ def test_trials_of_a_job_that_is_not_there_are_not_found(store: Store) -> None:
 
 
 def test_a_trial_is_found_with_its_epochs_in_order(store: Store) -> None:
-    job_id, other = add_job(store, trials=2), add_job(store)
+    job_id = add_job(store, trials=2)
     first, second = take(store), take(store)
+    other = add_job(store)
     for number in (1, 2, 3):
         report(store, first, number, accuracy=number / 10)
         report(store, second, number)

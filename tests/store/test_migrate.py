@@ -11,7 +11,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 
-from nas.store.migrate import check_schema, configuration, head, migrate
+from nas.errors import SchemaDiffers
+from nas.store.migrate import (
+    Migration,
+    check_schema,
+    check_tables,
+    configuration,
+    downgrade,
+    head,
+    migrate,
+    prepare,
+    revision,
+)
 from nas.store.session import Store
 from nas.store.tables import Base, Dataset, Epoch, Trial
 from tests.support import add_job, everything, together
@@ -106,23 +117,62 @@ def test_the_schema_of_this_version_passes_the_check(store: Store) -> None:
 
 
 def test_an_empty_database_does_not_pass_the_check(empty_store: Store) -> None:
-    with pytest.raises(RuntimeError, match=f"has schema None, this version needs {head()}; restart to migrate it"):
+    with pytest.raises(SchemaDiffers, match="has no tables yet; run `nas migrate`"):
         check_schema(empty_store)
 
 
-def test_another_schema_does_not_pass_the_check(store: Store) -> None:
+def test_a_newer_schema_passes_no_check_and_is_not_touched(store: Store) -> None:
     with store.write() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = 'other'"))
-    with pytest.raises(RuntimeError, match=f"has schema other, this version needs {head()}"):
-        check_schema(store)
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for refuses in (check_schema, migrate, prepare):
+        with pytest.raises(SchemaDiffers, match=f"9999, made by a newer version .* {head()} at most; upgrade the serv"):
+            refuses(store)
+    assert revision(store) == "9999"
+
+
+@pytest.mark.parametrize("version", ["0001", "0002", "0003"])
+def test_an_older_schema_does_not_pass_the_check(store: Store, version: str) -> None:
+    assert downgrade(store, version) == Migration(head(), version)
+    for refuses in (check_schema, prepare):
+        with pytest.raises(SchemaDiffers, match=f"schema {version}, older than this version's {head()}; .*nas migrate"):
+            refuses(store)
+    assert migrate(store) == Migration(version, head())
+    prepare(store)
+
+
+def test_an_embedded_database_is_made_at_the_first_start_and_a_server_asks_for_it(empty_store: Store) -> None:
+    if empty_store.is_sqlite:
+        prepare(empty_store)
+        assert differences(empty_store) == []
+    else:
+        with pytest.raises(SchemaDiffers, match="has no tables yet; run `nas migrate`"):
+            prepare(empty_store)
+
+
+def test_a_database_of_another_program_is_left_alone(empty_store: Store) -> None:
+    with empty_store.write() as session:
+        session.execute(text("CREATE TABLE customers (id INTEGER)"))
+    for refuses in (migrate, prepare):
+        with pytest.raises(SchemaDiffers, match=r"tables of another program \(customers\); give the service"):
+            refuses(empty_store)
+    with empty_store.read() as session:
+        assert inspect(session.connection()).get_table_names() == ["customers"]
+
+
+def test_a_column_that_is_not_there_is_noticed_at_the_start(store: Store) -> None:
+    check_tables(store)
+    with store.write() as session:
+        session.execute(text("ALTER TABLE epochs DROP COLUMN lr"))
+        session.execute(text("DROP TABLE counters"))
+    with pytest.raises(SchemaDiffers, match=r"lacks counters.label, counters.name, counters.value, epochs.lr; restore"):
+        prepare(store)
 
 
 def test_the_migrations_can_be_undone_and_done_again(store: Store) -> None:
-    with store.write() as session:
-        command.downgrade(configuration(session.connection()), "base")
+    assert downgrade(store, "base") == Migration(head(), None)
     with store.read() as session:
         assert inspect(session.connection()).get_table_names() == ["alembic_version"]
-    migrate(store)
+    assert migrate(store) == Migration(None, head())
     assert differences(store) == []
 
 
@@ -140,13 +190,18 @@ OLD: dict[str, dict[str, Any]] = {
 """A row in each table that 0002 changes, as 0001 had it; each refers to the one before."""
 
 
-@pytest.fixture
-def old_store(empty_store: Store) -> Store:
+@pytest.fixture(params=["0001", "0002", "0003"])
+def old_store(request: pytest.FixtureRequest, empty_store: Store) -> Store:
+    """Rows that 0001 wrote, in a database that was left at this version."""
     with empty_store.write() as session:
         command.upgrade(configuration(session.connection()), "0001")
         for table, row in OLD.items():
             values = ", ".join(f":{name}" for name in row)
             session.execute(text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"), row)  # noqa: S608
+    unchecked = Store(empty_store.url, foreign_keys=False)
+    with unchecked.write() as session:
+        command.upgrade(configuration(session.connection()), request.param)
+    unchecked.close()
     return empty_store
 
 
@@ -184,8 +239,7 @@ def test_an_upgraded_database_takes_what_the_new_columns_are_for(old_store: Stor
 
 def test_an_upgrade_can_be_undone_with_its_rows(old_store: Store) -> None:
     migrate(old_store)
-    with old_store.write() as session:
-        command.downgrade(configuration(session.connection()), "0001")
+    downgrade(old_store, "0001")
     with old_store.read() as session:
         for table, row in OLD.items():
             [found] = session.execute(text(f"SELECT * FROM {table}")).mappings().all()  # noqa: S608

@@ -9,12 +9,12 @@ from nas.errors import NotFound, NotReady
 from nas.space import Candidate, Genotype, Shape
 from nas.spec import JobSpec
 from nas.store import files, jobs, trials
+from nas.store.claims import Claim
 from nas.store.history import Replay
 from nas.store.jobs import NewTrial
 from nas.store.session import Store
 from nas.store.states import Phase, TrialState
 from nas.store.tables import Artifact, Job, Trial
-from nas.store.trials import Claim
 from tests.support import (
     add_job,
     candidate,
@@ -92,8 +92,9 @@ def test_a_model_without_weights_is_none(store: Store) -> None:
 
 
 def test_the_files_of_a_kind_stand_in_the_order_of_their_trials(store: Store) -> None:
-    job_id, other = add_job(store), add_job(store)
+    job_id = add_job(store)
     taken = [take(store) for _ in range(3)]
+    other = add_job(store)
     with store.write() as session:
         for index in (2, 0):
             trials.attach(session, taken[index], "tensorboard", stored(f"log {index}"))

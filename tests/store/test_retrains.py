@@ -4,12 +4,12 @@ import pytest
 
 from nas.errors import IllegalTransition, NotFound, NotReady
 from nas.store import jobs, moves, retrains, trials
+from nas.store.claims import Claim
 from nas.store.jobs import NewTrial
 from nas.store.retrains import FIRST_NUMBER
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Job, Trial
-from nas.store.trials import Claim
 from tests.support import (
     LEASE_S,
     add_job,

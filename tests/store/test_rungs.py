@@ -6,20 +6,23 @@ from nas.errors import LeaseLost
 from nas.search.pruning import make_pruner
 from nas.spec import JobSpec
 from nas.store import jobs, trials
+from nas.store.claims import Claim, Rungs
 from nas.store.history import Replay
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
-from nas.store.trials import Claim, Rungs
 from tests.support import (
     LEASE_S,
     add_job,
+    claim_in,
     counted,
     expire,
     finish,
     hand_back,
     job_of,
+    promote_in,
     propose,
     report,
+    rungs_in,
     states_of,
     take,
     together,
@@ -32,13 +35,13 @@ HALVING = {"method": "halving", "eta": 2, "first": 2}
 
 def rungs(store: Store) -> list[Rungs]:
     with store.read() as session:
-        return trials.paused(session)
+        return rungs_in(session)
 
 
 def promote(store: Store, index: int, worker: str = "worker") -> Claim | None:
     [seen] = rungs(store)
     with store.write() as session:
-        return trials.promote(session, seen, index, worker, LEASE_S)
+        return promote_in(session, seen, index, worker)
 
 
 def pause(store: Store, claim: Claim) -> None:
@@ -82,7 +85,7 @@ def test_a_paused_trial_is_nobodys_and_is_not_claimed(store: Store) -> None:
     trial = trial_of(store, taken.trial_id)
     assert (trial.state, trial.owner, trial.lease_until) == (TrialState.PAUSED, None, None)
     with store.write() as session:
-        assert trials.claim(session, "other", LEASE_S) is None
+        assert claim_in(session, "other", LEASE_S) is None
     expire(store)
     assert trials.reap(store) == 0
     assert states_of(store, job_id) == [TrialState.PAUSED]
@@ -106,7 +109,7 @@ def test_of_two_that_promote_one_gets_the_trial(store: Store) -> None:
 
     def work(index: int) -> Claim | None:
         with store.write() as session:
-            return trials.promote(session, seen, 0, f"worker {index}", LEASE_S)
+            return promote_in(session, seen, 0, f"worker {index}")
 
     assert sorted(found is None for found in together(4, work)) == [False, True, True, True]
 

@@ -17,7 +17,7 @@ from nas.store.states import (
 )
 from nas.store.tables import Job
 
-# The drawing in ARCHITECTURE.md, "States"; a job can be paused wherever it is active, and extended when it has ended.
+# The drawing in ARCHITECTURE.md, "States"; a job can be paused wherever it is active, and extended as well.
 JOB_ARROWS = """
 queued → running → finalizing → succeeded
 queued → failed
@@ -29,6 +29,7 @@ finalizing → cancelled
 queued → paused → queued
 running → paused → running
 finalizing → paused → finalizing
+finalizing → running
 paused → cancelled
 succeeded → running
 failed → running

@@ -9,12 +9,13 @@ from nas.search.strategy import Observation
 from nas.spec import JobSpec
 from nas.store import files, jobs, moves, trials
 from nas.store.artifacts import Stored
+from nas.store.claims import Claim
 from nas.store.history import Replay
 from nas.store.moves import MAX_FAILURES_IN_ROW
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Incumbent
-from nas.store.trials import Claim, Costs, Twin
+from nas.store.trials import Costs, Twin
 from tests.support import (
     LEASE_S,
     add_job,

@@ -9,11 +9,12 @@ from sqlalchemy import func, select
 
 from nas.errors import IllegalTransition, LeaseLost
 from nas.store import jobs, moves, trials
+from nas.store.claims import Claim
 from nas.store.jobs import NewTrial
 from nas.store.session import Store
 from nas.store.states import ACTIVE_JOB, BUSY_TRIAL, FINISHED_TRIAL, JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Incumbent, Job, Trial
-from nas.store.trials import Claim, Twin
+from nas.store.trials import Twin
 from tests.support import (
     add_job,
     claim,
@@ -21,9 +22,11 @@ from tests.support import (
     expire,
     finish,
     hand_back,
+    promote_in,
     propose,
     report,
     reserve,
+    rungs_in,
     stored,
     together,
     trial_of,
@@ -138,14 +141,14 @@ class World:
 
     def promote(self) -> None:
         with self.store.read() as session:
-            waiting = trials.paused(session)
+            waiting = rungs_in(session)
             if not waiting:
                 return
             seen = self.rng.choice(waiting)
             numbers = session.scalars(select(Trial.number).where(Trial.job_id == seen.job_id))
             number = self.rng.choice(list(numbers))
         with self.store.write() as session:
-            self._keep(trials.promote(session, seen, number, self.rng.choice("abc"), 30.0))
+            self._keep(promote_in(session, seen, number, self.rng.choice("abc")))
 
     def end_paused(self) -> None:
         with self.store.read() as session:

@@ -26,7 +26,7 @@ from tests.support import open_store
 from tests.worker.running import ALL, SEARCHING, a_worker, add, job_of, run_while, trials_of
 from worker.context import Context
 from worker.propose import propose
-from worker.step import take
+from worker.step import look, take
 
 SHORT: dict[str, Any] = {
     "budget": {"trials": 2, "epochs": 1},
@@ -169,7 +169,7 @@ def test_a_worker_that_dies_after_a_proposal_leaves_nothing_infeasible_to_train(
         space = TINY["space"] | {"channels": {"low": 2, "high": 12}}
         limits = {"max_params": 1200}
         job_id = add(context, bars("single_label"), **(SHORT | {"space": space, "limits": limits, "seed": 1}))
-        claim = take(context)
+        claim = take(context, look(context))
         assert claim is not None
         with pytest.raises(Infeasible, match="max_params is 1,200"):
             propose(context, claim, context.data(claim.dataset_id))
@@ -182,7 +182,7 @@ def test_a_worker_that_dies_after_a_proposal_leaves_nothing_infeasible_to_train(
 def test_a_worker_that_is_told_to_stop_stops_drawing(tmp_path: Path) -> None:
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path, lambda: True) as context:
         add(context, bars("single_label"), **SHORT)
-        claim = take(context)
+        claim = take(context, look(context))
         assert claim is not None
         with pytest.raises(Stopped):
             propose(context, claim, context.data(claim.dataset_id))

@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -157,24 +158,26 @@ def test_a_worker_that_is_told_to_stop_gives_its_trial_back_at_once(tmp_path: Pa
     assert (trial.state, trial.owner, trial.losses) == (TrialState.QUEUED, None, 0)
 
 
-def test_three_infrastructure_failures_in_a_row_fail_the_job_with_the_reason(tmp_path: Path) -> None:
+def test_a_data_set_that_is_damaged_lets_its_job_wait_and_is_not_asked_for_again_and_again(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     store = open_store(settings)
     job_id = add_job(settings, store, TINY | {"budget": {"trials": 9, "epochs": 1}})
-    with store.read() as session:
-        sha256 = session.scalars(select(Dataset.sha256)).one()
+
+    def data() -> Dataset:
+        with store.read() as session:
+            return session.scalars(select(Dataset)).one()
+
+    sha256 = data().sha256
     damaged = tmp_path / "artifacts" / sha256[:2] / sha256
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with worker(settings, tmp_path / "log"):
-        until(lambda: job_of(store, job_id).state == JobState.FAILED, "the job's failure")
-    job = job_of(store, job_id)
-    assert job.reason is not None
-    assert "3 trials in a row failed" in job.reason
-    assert sha256 in job.reason
-    with store.read() as session:
-        failed = session.scalars(select(Trial).where(Trial.job_id == job_id)).all()
-    assert [(trial.state, trial.reason) for trial in failed] == [(TrialState.FAILED, "error")] * 3
-    assert all("Traceback" in (trial.error or "") for trial in failed)
+        until(lambda: data().unready, "the notice that the data set is damaged")
+        time.sleep(2)  # many looks for work
+    trial, job = first_trial(store, job_id), job_of(store, job_id)
+    assert sha256 in (data().unready or "")
+    assert trial is not None
+    assert (trial.state, trial.attempt, trial.error) == (TrialState.QUEUED, 1, None)
+    assert (job.state, job.reasons) == (JobState.RUNNING, None)
 
 
 @pytest.mark.parametrize("spec", [TINY | {"budget": {"trials": 1, "epochs": 1000}}])

@@ -16,7 +16,7 @@ from tests.support import expire, open_store
 from tests.worker.running import ALL, SEARCHING, a_worker, add, job_of, run_while, trials_of
 from worker.context import Context
 from worker.evaluate import evaluate
-from worker.step import step, take
+from worker.step import look, step, take
 
 HALVING = {"method": "halving", "eta": 2, "first": 1}
 """With four epochs: rungs after 1 and 2."""
@@ -125,7 +125,9 @@ def test_a_promoted_trial_that_is_lost_resumes_towards_its_next_rung(tmp_path: P
             job_id = add(context, budget={"trials": 2, "epochs": 4}, pruning=HALVING)
             step(context)
             step(context)
-            claim = take(context)  # the better of the two, taken on, and then nothing more is heard of its worker
+            claim = take(
+                context, look(context)
+            )  # the better of the two, taken on, and then nothing more is heard of its worker
             assert claim is not None
             assert (claim.epoch, claim.stage) == (1, 2)
         expire(store)

@@ -22,11 +22,11 @@ from nas.search.screening import BATCH, Scored
 from nas.space import Candidate
 from nas.spec import JobSpec
 from nas.store import trials
+from nas.store.claims import Claim
 from nas.store.states import Phase, TrialState
 from nas.store.tables import Artifact, Trial
-from nas.store.trials import Claim
 from tests.processes import TINY
-from tests.support import open_store
+from tests.support import claim_in, open_store
 from tests.worker.running import a_worker, add, trials_of
 from worker.context import Context
 from worker.screening import images, scorer, screen
@@ -41,7 +41,7 @@ def screening(folder: Path, **changes: Any) -> Iterator[tuple[Context, Claim]]:
     with open_store("sqlite", folder) as store, a_worker(store, folder) as context:
         add(context, strategy="auto", **{"budget": {"trials": 20, "epochs": 1}} | changes)
         with store.write() as session:
-            claim = trials.claim(session, "w", 30.0)
+            claim = claim_in(session, "w", 30.0)
         assert claim is not None
         assert claim.phase == Phase.SCREENING
         yield context, claim

@@ -11,9 +11,9 @@ import worker.train
 from nas.data.images import ImageSet
 from nas.space import Candidate
 from nas.spec import JobSpec
+from nas.store.claims import Claim
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Trial
-from nas.store.trials import Claim
 from nas.train.recipe import Recipe
 from tests.processes import TINY
 from tests.support import BACKENDS, open_store

@@ -14,6 +14,13 @@ depends_on = None
 
 BUILTIN = "'digits', 'mnist', 'fashion_mnist', 'cifar10', 'cifar100'"
 
+OPEN_TALLY = sa.text("count > 0 AND state IN ('queued', 'running', 'paused')")
+
+TRIAL_INDEXES = [
+    *(["job_id", "phase", "state", *key, "number"] for key in ([], ["accuracy"], ["params"], ["epoch"])),
+    ["job_id", "front", "id"],
+]
+
 
 def upgrade() -> None:
     with op.batch_alter_table("datasets") as table:
@@ -30,14 +37,19 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("changed", sa.Integer(), server_default="0", nullable=False),
         sa.Column("reasons", sa.JSON(), nullable=True),
+        sa.Column("cached", sa.Integer(), server_default="0", nullable=False),
         sa.Column("resumes", sa.String(16), nullable=True),
         sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("paused_s", sa.Double(), server_default="0", nullable=False),
+        sa.Column("searches", sa.JSON(), nullable=True),
         sa.Column("served_at", sa.DateTime(timezone=True), nullable=True),
     ):
         op.add_column("jobs", column)
     op.create_index("ix_jobs_owner_created_at", "jobs", ["owner", "created_at"])
+    op.create_index("ix_jobs_owner_served_at", "jobs", ["owner", "served_at"])
+    op.create_index("ix_tallies_open", "tallies", ["job_id"], postgresql_where=OPEN_TALLY, sqlite_where=OPEN_TALLY)
     for column in (
+        sa.Column("round", sa.Integer(), server_default="0", nullable=False),
         sa.Column("halvings", sa.Integer(), server_default="0", nullable=False),
         sa.Column("device", sa.String(100), nullable=True),
         sa.Column("changed", sa.Integer(), server_default="0", nullable=False),
@@ -46,8 +58,18 @@ def upgrade() -> None:
     ):
         op.add_column("trials", column)
     op.create_index("ix_trials_job_id_changed", "trials", ["job_id", "changed"])
+    op.drop_index("ix_trials_job_id_phase_accuracy", "trials")
+    op.drop_index("ix_trials_job_id_front", "trials")
+    for columns in TRIAL_INDEXES:
+        op.create_index(f"ix_trials_{'_'.join(columns)}", "trials", columns)
+    op.create_index("ix_incumbents_job_id_at_s", "incumbents", ["job_id", "at_s"])
     op.create_index("ix_trials_cache_key", "trials", ["cache_key"])
     op.add_column("epochs", sa.Column("version", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("epochs", sa.Column("job_id", sa.String(32), nullable=True))
+    op.execute("UPDATE epochs SET job_id = (SELECT job_id FROM trials WHERE trials.id = epochs.trial_id)")
+    with op.batch_alter_table("epochs") as table:
+        table.alter_column("job_id", existing_type=sa.String(32), nullable=False)
+    op.create_index("ix_epochs_job_id_version_trial_id_epoch", "epochs", ["job_id", "version", "trial_id", "epoch"])
     op.create_table(
         "setbacks",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -100,17 +122,29 @@ def upgrade() -> None:
 def downgrade() -> None:
     for name in ("counters", "answers", "api_keys", "setbacks"):
         op.drop_table(name)
-    op.drop_column("epochs", "version")
+    op.drop_index("ix_epochs_job_id_version_trial_id_epoch", "epochs")
+    with op.batch_alter_table("epochs") as table:
+        table.drop_column("job_id")
+        table.drop_column("version")
     op.drop_index("ix_trials_cache_key", "trials")
     op.drop_index("ix_trials_job_id_changed", "trials")
-    for name in ("cached_from", "cache_key", "changed", "device", "halvings"):
+    op.drop_index("ix_incumbents_job_id_at_s", "incumbents")
+    for columns in TRIAL_INDEXES:
+        op.drop_index(f"ix_trials_{'_'.join(columns)}", "trials")
+    op.create_index("ix_trials_job_id_front", "trials", ["job_id", "front"])
+    op.create_index("ix_trials_job_id_phase_accuracy", "trials", ["job_id", "phase", "accuracy"])
+    for name in ("cached_from", "cache_key", "changed", "device", "halvings", "round"):
         op.drop_column("trials", name)
+    op.drop_index("ix_tallies_open", "tallies")
+    op.drop_index("ix_jobs_owner_served_at", "jobs")
     op.drop_index("ix_jobs_owner_created_at", "jobs")
     for name in (
         "served_at",
+        "searches",
         "paused_s",
         "paused_at",
         "resumes",
+        "cached",
         "reasons",
         "changed",
         "version",

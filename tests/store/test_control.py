@@ -1,0 +1,638 @@
+"""Jobs that are paused, resumed, cancelled, extended, changed and deleted while workers are at them."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from nas.errors import IllegalTransition, InvalidInput, LeaseLost, NotFound, NotReady, TooMany
+from nas.spec import JobSpec
+from nas.store import budget, control, dashboard, files, jobs, queue, retrains, trials
+from nas.store.history import Replay
+from nas.store.jobs import NewTrial
+from nas.store.numbering import index_of, number_of
+from nas.store.session import Store, now
+from nas.store.states import ENDED_JOB, JobState, Phase, Reason, TrialState, standing
+from nas.store.tables import Artifact, Base, Dataset, Incumbent, Job, Trial
+from tests.store.test_leases import WRITES
+from tests.support import (
+    LEASE_S,
+    add_dataset,
+    add_job,
+    age,
+    candidate,
+    claim,
+    counted,
+    digest,
+    everything,
+    expire,
+    finish,
+    job_of,
+    propose,
+    report,
+    reserve,
+    run_trial,
+    states_of,
+    stored,
+    take,
+    together,
+    trial_of,
+)
+
+
+def pause(store: Store, job_id: str) -> Job:
+    with store.write() as session:
+        return control.pause(session, job_id)
+
+
+def resume(store: Store, job_id: str, most_open: int = 0) -> Job:
+    with store.write() as session:
+        return control.resume(session, job_id, most_open)
+
+
+def cancel(store: Store, job_id: str) -> Job:
+    with store.write() as session:
+        return jobs.cancel(session, job_id)
+
+
+def extend(store: Store, job_id: str, most_open: int = 0, **changes: Any) -> Job:
+    with store.write() as session:
+        return control.extend(session, job_id, changes, most_open)
+
+
+def delete(store: Store, job_id: str, *, force: bool = False) -> list[str]:
+    with store.write() as session:
+        return control.delete(session, job_id, force=force)
+
+
+def go_on(store: Store, *rows: NewTrial) -> str:
+    """Moves the job at a standstill on; its id."""
+    with store.read() as session:
+        seen = jobs.standstill(session)
+    assert seen is not None
+    with store.write() as session:
+        assert jobs.go_on(session, seen, rows)
+    return seen.job_id
+
+
+def retraining(index: int, seed: int = 0, phase: Phase = Phase.FINALIST, epochs: int = 2) -> NewTrial:
+    return NewTrial(phase, epochs, candidate(index), digest(index), seed)
+
+
+def retrain(store: Store, word: str = "") -> int:
+    """Runs the next retraining to its end; its number."""
+    taken = take(store)
+    for number in range(taken.epoch + 1, taken.epochs + 1):
+        report(store, taken, number)
+    finish(store, taken, weights=stored(f"weights {taken.number}{word}"))
+    return taken.number
+
+
+def succeed(store: Store, winner: int, word: str) -> list[str]:
+    """Runs the report that comes next; the packages that its own replaces."""
+    taken = take(store)
+    assert taken.phase == Phase.REPORT
+    with store.write() as session:
+        return jobs.succeed(session, taken, {"shipped": {"trial": 2}, "text": word}, stored(word), digest(winner))
+
+
+def succeeded(store: Store, **more: Any) -> str:
+    """A job of two trials, the second of which is better and was retrained as trials 2 and 3."""
+    job_id = add_job(store, **{"trials": 2} | more)
+    for index in range(2):
+        taken = take(store)
+        propose(store, taken, index)
+        for number in range(1, 4):
+            report(store, taken, number, accuracy=0.5 + index / 10)
+        finish(store, taken)
+    go_on(store, *(retraining(1, seed) for seed in range(2)))
+    retrain(store)
+    retrain(store)
+    go_on(store, NewTrial(Phase.REPORT, 0))
+    assert succeed(store, 1, "first package") == []
+    return job_id
+
+
+# --- pause and resume
+
+
+def test_a_paused_job_gives_its_running_trials_back_free_and_with_what_they_have(store: Store) -> None:
+    job_id = add_job(store)
+    taken = take(store)
+    propose(store, taken, 0)
+    report(store, taken, 1)
+
+    job = pause(store, job_id)
+
+    assert (job.state, job.resumes) == (JobState.PAUSED, JobState.RUNNING)
+    row = trial_of(store, taken.trial_id)
+    assert (row.state, row.losses, row.epoch, row.owner, row.lease_until) == (TrialState.QUEUED, 0, 1, None, None)
+    assert job_of(store, job_id).reasons == {"preempted": [0, 1]}
+    with store.read() as session:
+        assert files.artifact(session, row.id, "checkpoint") is not None
+    tallies, rows = counted(store)
+    assert tallies == rows
+
+
+@pytest.mark.parametrize("what", [pause, lambda store, job_id: delete(store, job_id, force=True)])
+def test_the_worker_of_a_job_that_is_paused_or_deleted_writes_nothing(store: Store, what: Any) -> None:
+    job_id = add_job(store)
+    lost = take(store)
+    propose(store, lost, 0)
+    report(store, lost, 1)
+    what(store, job_id)
+    before = everything(store)
+    for name, write in WRITES.items():
+        with pytest.raises(LeaseLost):
+            write(store, lost)
+        assert everything(store) == before, name
+
+
+def test_nothing_of_a_paused_job_is_taken_or_moved_on(store: Store) -> None:
+    job_id = add_job(store, trials=3, parallel=3)
+    taken = [take(store) for _ in range(2)]
+    finish(store, taken[0])
+    pause(store, job_id)
+    assert (claim(store), reserve(store)) == (None, None)
+    with store.read() as session:
+        found = queue.survey(session, "cpu")
+        assert (found.offers, found.ripe, jobs.standstill(session)) == ((), (), None)
+    expire(store)
+    assert trials.reap(store) == 0
+    resume(store, job_id)
+    assert take(store).trial_id == taken[1].trial_id
+    assert take(store).number == 2
+
+
+def test_a_paused_trial_of_a_paused_job_stays_where_it_is(store: Store) -> None:
+    job_id = add_job(store, trials=1, pruning={"method": "halving", "first": 1})
+    taken = take(store)
+    propose(store, taken, 0)
+    report(store, taken, 1)
+    with store.write() as session:
+        trials.pause(session, taken)
+    pause(store, job_id)
+    with store.write() as session:
+        assert jobs.leftover(session) is None
+        assert jobs.end_paused(session, job_id) == []
+    assert states_of(store, job_id) == [TrialState.PAUSED]
+
+
+def test_a_job_resumes_in_the_state_that_it_was_paused_in(store: Store) -> None:
+    job_id = add_job(store, trials=1)
+    for state in (JobState.QUEUED, JobState.RUNNING, JobState.FINALIZING):
+        if state == JobState.RUNNING:
+            taken = take(store)
+        elif state == JobState.FINALIZING:
+            finish(store, taken)
+            go_on(store, retraining(0))
+        assert standing(pause(store, job_id)) == state
+        paused = pause(store, job_id)
+        assert (paused.state, paused.resumes) == (JobState.PAUSED, state), "a second time changes nothing"
+        resumed = resume(store, job_id)
+        assert (resumed.state, resumed.resumes, resumed.paused_at) == (state, None, None)
+        before = everything(store)
+        assert resume(store, job_id).state == state
+        assert everything(store) == before
+        if state == JobState.RUNNING:
+            taken = take(store)
+
+
+@pytest.mark.parametrize("what", [pause, resume])
+def test_what_has_ended_or_is_not_there_is_neither_paused_nor_resumed(store: Store, what: Any) -> None:
+    job_id = add_job(store)
+    cancel(store, job_id)
+    with pytest.raises(IllegalTransition, match=f"job {job_id} is cancelled; it cannot become"):
+        what(store, job_id)
+    with pytest.raises(NotFound, match="there is no job 'nope'"):
+        what(store, "nope")
+
+
+def test_the_clock_of_a_paused_job_stands(store: Store) -> None:
+    job_id = add_job(store, seconds=100, trials=4)
+    finish(store, take(store))
+    age(store, job_id, 20)
+    pause(store, job_id)
+    with store.write() as session:
+        job = jobs.get(session, job_id)
+        assert job.started_at is not None
+        assert job.paused_at is not None
+        job.started_at -= timedelta(seconds=1000)  # it was paused a thousand seconds ago
+        job.paused_at -= timedelta(seconds=1000)
+    with store.read() as session:
+        shown = dashboard.dashboard(session, job_id, LEASE_S)
+    assert 20 <= shown.progress.elapsed_s < 25
+    assert shown.progress.eta_s is None
+    job = resume(store, job_id)
+    assert job.paused_s == pytest.approx(1000, abs=5)
+    with store.read() as session:
+        assert 20 <= dashboard.dashboard(session, job_id, LEASE_S).progress.elapsed_s < 25
+        spec = JobSpec.model_validate(job.spec)
+        deadline = budget.search_deadline(session, job, spec, LEASE_S)
+        left_s = (deadline - now(session)).total_seconds() if deadline else 0
+    assert left_s == pytest.approx(30, abs=5), "half of 100 s, of which 20 are gone"
+    second = run_trial(store)
+    with store.read() as session:
+        at_s = session.scalars(select(Incumbent.at_s).where(Incumbent.number == second.number)).one()
+    assert at_s < 25
+
+
+def test_a_job_that_is_paused_before_it_begins_has_lost_no_time(store: Store) -> None:
+    job_id = add_job(store, seconds=100)
+    pause(store, job_id)
+    with store.write() as session:
+        job = jobs.get(session, job_id)
+        assert job.paused_at is not None
+        job.paused_at -= timedelta(seconds=1000)
+    resume(store, job_id)
+    taken = take(store)
+    started = job_of(store, job_id).started_at
+    assert started is not None
+    assert taken.deadline == started + timedelta(seconds=50)
+
+
+def test_a_paused_job_can_be_cancelled(store: Store) -> None:
+    job_id = add_job(store)
+    taken = take(store)
+    report(store, taken, 1)
+    pause(store, job_id)
+    job = cancel(store, job_id)
+    assert (job.state, job.resumes, job.paused_at) == (JobState.CANCELLED, None, None)
+    assert states_of(store, job_id) == [TrialState.CANCELLED]
+    with store.write() as session:
+        assert control.drop_checkpoints(session, job_id) == [stored(f"{taken.trial_id}.1").sha256]
+        assert control.drop_checkpoints(session, job_id) == []
+
+
+def test_a_retraining_of_a_paused_job_waits(store: Store) -> None:
+    job_id = succeeded(store)
+    extend(store, job_id, trials=3)
+    pause(store, job_id)
+    with store.write() as session:
+        retrains.ask(session, job_id, 0)
+    assert claim(store) is None
+    resume(store, job_id)
+    found = claim(store)
+    assert found is not None
+    assert found.phase == Phase.RETRAIN
+
+
+# --- how many may be open
+
+
+def test_at_once_no_more_jobs_are_admitted_than_an_owner_may_have(store: Store) -> None:
+    dataset = add_dataset(store)
+    spec = JobSpec(dataset="squares")
+
+    def ask(index: int) -> bool:
+        try:
+            with store.write() as session:
+                control.admit(session, "ada", 3)
+                jobs.create(session, spec, session.get_one(Dataset, dataset), "ada")
+        except TooMany:
+            return False
+        return True
+
+    assert sum(together(8, ask)) == 3
+    with store.write() as session:
+        control.admit(session, "bob", 3)
+        control.admit(session, "ada", 0)
+        with pytest.raises(TooMany, match="3 jobs of ada wait or run, and 3 may") as caught:
+            control.admit(session, "ada", 3)
+    assert caught.value.retry_after_s > 0
+
+
+def test_a_paused_job_makes_room_and_needs_it_again(store: Store) -> None:
+    first, _ = add_job(store), add_job(store)
+    with store.write() as session, pytest.raises(TooMany):
+        control.admit(session, "local", 2)
+    pause(store, first)
+    with store.write() as session:
+        control.admit(session, "local", 2)
+    with pytest.raises(TooMany):
+        resume(store, first, 1)
+    assert job_of(store, first).state == JobState.PAUSED
+    assert resume(store, first, 2).state == JobState.QUEUED
+    assert resume(store, first, 1).state == JobState.QUEUED, "nothing changes, so nothing is refused"
+
+
+# --- extend
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "mend"),
+    [
+        ({}, "body", "name what is to grow: trials, total_epochs, seconds, target"),
+        ({"trials": 2}, "trials", "the job has that already; name more"),
+        ({"trials": 1}, "trials", "at least 2, which the job has; a budget can only grow"),
+        ({"trials": None}, "trials", "a number above 2"),
+        ({"trials": 9, "seconds": 10}, "seconds", "at least 60"),
+        ({"trials": 9, "target": 0.9}, "target", "the job has no such limit"),
+        ({"total_epochs": None}, "total_epochs", "the job has that already"),
+    ],
+)
+def test_a_budget_only_grows(store: Store, changes: dict[str, Any], field: str, mend: str) -> None:
+    job_id = add_job(store, trials=2, seconds=60)
+    before = everything(store)
+    with pytest.raises(InvalidInput, match=mend) as caught:
+        extend(store, job_id, **changes)
+    assert caught.value.field == field
+    assert everything(store) == before
+
+
+def test_a_job_that_runs_just_gets_more(store: Store) -> None:
+    job_id = add_job(store, trials=1, target=0.5)
+    run_trial(store, accuracy=0.6)
+    assert job_of(store, job_id).search_over
+    job = extend(store, job_id, trials=3, target=None)
+    assert (job.state, job.trials_planned, job.search_over, job.searches) == (JobState.RUNNING, 3, False, None)
+    assert [take(store).index for _ in range(2)] == [1, 2]
+    assert reserve(store) is None
+
+
+def test_more_time_reaches_the_trials_that_run(store: Store) -> None:
+    job_id = add_job(store, seconds=60)
+    first = take(store)
+    extend(store, job_id, seconds=600)
+    again = take(store)
+    assert (again.trial_id, again.attempt) == (first.trial_id, 2)
+    assert first.deadline is not None
+    assert again.deadline == first.deadline + timedelta(seconds=270)
+
+
+def test_an_extended_job_searches_on_where_it_was(store: Store) -> None:
+    job_id = succeeded(store)
+    with store.write() as session:
+        job = jobs.get(session, job_id)
+        assert job.started_at is not None
+        assert job.finished_at is not None
+        job.started_at -= timedelta(seconds=500)
+        job.finished_at -= timedelta(seconds=400)
+    job = extend(store, job_id, trials=4)
+    assert (job.state, job.finished_at, job.reason, job.searches) == (JobState.RUNNING, None, None, [[5, 2]])
+    assert job.paused_s == pytest.approx(400, abs=5), "the time after its end does not count"
+    assert job.verdict is not None, "until there is a better one"
+    assert "extended: trials from 2 to 4; verdict and model are the earlier ones" in (job.note or "")
+    with store.read() as session:
+        assert files.package(session, job_id) == stored("first package").sha256
+        assert jobs.model(session, job_id).candidate == candidate(1)
+
+    third, fourth = take(store), take(store)
+    assert [(new.number, new.index) for new in (third, fourth)] == [(5, 2), (6, 3)]
+    assert reserve(store) is None
+    for new in (third, fourth):
+        propose(store, new, new.index)
+        report(store, new, 1, accuracy=0.4)
+    with store.read() as session:
+        history = Replay(JobSpec.model_validate(job.spec)).read(session, job_id)
+        shown = dashboard.dashboard(session, job_id, LEASE_S)
+    assert [(seen.number, seen.candidate) for seen in history] == [(index, candidate(index)) for index in range(4)]
+    assert (shown.progress.trials_planned, shown.progress.trials_finished) == (4, 2)
+    assert shown.rows.phase == "search"
+    assert shown.progress.fraction == 12 / (12 + 4 + 8 * 4), "the search's rest, and eight retrainings of four epochs"
+    job = job_of(store, job_id)
+    assert [(index_of(job, number), number_of(job, index)) for number, index in ((0, 0), (1, 1), (5, 2), (6, 3))] == [
+        (0, 0),
+        (1, 1),
+        (2, 5),
+        (3, 6),
+    ]
+
+
+def test_retrainings_that_are_there_are_used_again_and_the_model_is_replaced_at_the_end(store: Store) -> None:
+    job_id = succeeded(store)
+    extend(store, job_id, trials=3)
+    run_trial(store, accuracy=0.1)
+    epochs = job_of(store, job_id).final_epochs
+
+    go_on(store, *(retraining(1, seed) for seed in range(2)), retraining(7, phase=Phase.CONTROL))
+    with store.read() as session:
+        assert [run.number for run in jobs.finals(session, job_id)] == [2, 3, 6]
+        assert dashboard.dashboard(session, job_id, LEASE_S).rows.phases["finalist"] == {"finished": 2, "planned": 2}
+    assert retrain(store) == 6, "only the new one is trained"
+    assert job_of(store, job_id).final_epochs == epochs + 2
+    assert retrain_nothing(store)
+    go_on(store, NewTrial(Phase.REPORT, 0))
+    with store.read() as session:
+        assert files.package(session, job_id) == stored("first package").sha256
+    assert succeed(store, 1, "second package") == [stored("first package").sha256]
+    with store.read() as session:
+        assert files.package(session, job_id) == stored("second package").sha256
+    job = job_of(store, job_id)
+    assert job.verdict is not None
+    assert (job.state, job.verdict["text"]) == (JobState.SUCCEEDED, "second package")
+    tallies, rows = counted(store)
+    assert tallies == rows
+
+
+def retrain_nothing(store: Store) -> bool:
+    return claim(store) is None
+
+
+def test_a_round_in_which_nothing_is_new_is_planned_once(store: Store) -> None:
+    job_id = succeeded(store)
+    extend(store, job_id, trials=3)
+    run_trial(store, accuracy=0.1)
+    rows = [retraining(1, seed) for seed in range(2)]
+    go_on(store, rows[0])
+    with store.read() as session:
+        seen = jobs.standstill(session)
+    assert seen is not None
+    outcomes = []
+    for _ in range(2):
+        with store.write() as session:
+            outcomes.append(jobs.go_on(session, seen, [rows[1]]))
+    assert outcomes == [True, False]
+    with store.read() as session:
+        assert [run.number for run in jobs.finals(session, job_id)] == [2, 3]
+    with store.write() as session:
+        jobs.fail(session, seen, "outdated")
+    assert job_of(store, job_id).state == JobState.FINALIZING
+
+
+def test_a_retraining_that_came_to_nothing_is_done_anew_with_another_seed(store: Store) -> None:
+    job_id = add_job(store, trials=1)
+    taken = take(store)
+    propose(store, taken, 1)
+    report(store, taken, 1, accuracy=0.5)
+    finish(store, taken)
+    go_on(store, *(retraining(1, seed) for seed in range(3)))
+    retrain(store)
+    job = extend(store, job_id, trials=2)  # two of the retrainings had not ended
+    assert (job.state, job.searches) == (JobState.RUNNING, [[4, 1]])
+    cancelled = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.CANCELLED, TrialState.CANCELLED]
+    assert states_of(store, job_id) == cancelled
+    run_trial(store, accuracy=0.1)
+    go_on(store, *(retraining(1, seed) for seed in range(3)), retraining(1, 0, epochs=3, phase=Phase.CONTROL))
+    with store.read() as session:
+        found = [(run.number, run.seed_index, run.state) for run in jobs.finals(session, job_id)]
+    queued = TrialState.QUEUED
+    assert found == [(1, 0, TrialState.COMPLETE), (5, 3, queued), (6, 4, queued), (7, 0, queued)]
+
+
+def test_one_with_fewer_epochs_is_not_used_again(store: Store) -> None:
+    job_id = succeeded(store)
+    extend(store, job_id, trials=3)
+    run_trial(store, accuracy=0.1)
+    go_on(store, retraining(1, 0, epochs=3), retraining(1, 1, epochs=2))
+    with store.read() as session:
+        assert [(run.seed_index, run.epochs) for run in jobs.finals(session, job_id)] == [(1, 2), (2, 3)]
+
+
+def test_a_paused_job_that_was_retraining_searches_when_it_is_resumed(store: Store) -> None:
+    job_id = add_job(store, trials=1)
+    run_trial(store)
+    go_on(store, retraining(1))
+    pause(store, job_id)
+    job = extend(store, job_id, trials=2)
+    assert (job.state, job.resumes) == (JobState.PAUSED, JobState.RUNNING)
+    assert reserve(store) is None
+    assert resume(store, job_id).state == JobState.RUNNING
+    assert take(store).index == 1
+
+
+def test_cancelled_and_infeasible_trials_do_not_count(store: Store) -> None:
+    job_id = add_job(store, trials=3)
+    finish(store, take(store))
+    finish(store, take(store), TrialState.INFEASIBLE, reason=Reason.INFEASIBLE)
+    take(store)
+    cancel(store, job_id)
+    job = extend(store, job_id, trials=4)
+    assert (job.state, job.reason, job.failures_in_row) == (JobState.RUNNING, None, 0)
+    taken = [take(store).index for _ in range(3)]
+    assert taken == [3, 4, 5]
+    assert reserve(store) is None, "four that came to their end, with the one of before"
+
+
+def test_a_job_that_was_cancelled_while_it_was_prepared_is_prepared_then(store: Store) -> None:
+    job_id = add_job(store, strategy="auto", options={"warm_start": 150})
+    screenings = len(states_of(store, job_id))
+    assert screenings >= 2
+    finish(store, take(store))
+    cancel(store, job_id)
+    job = extend(store, job_id, trials=11)
+    assert job.prepared == screenings + screenings - 1
+    taken = [take(store) for _ in range(screenings - 1)]
+    assert {new.phase for new in taken} == {Phase.SCREENING}
+    assert sorted(new.seed_index for new in taken) == list(range(1, screenings))
+    assert reserve(store) is None
+    for new in taken:
+        finish(store, new)
+    assert take(store).index == 0
+
+
+def test_a_job_that_never_began_begins_when_it_is_extended(store: Store) -> None:
+    job_id = add_job(store, trials=2, seconds=60)
+    cancel(store, job_id)
+    extend(store, job_id, trials=3)
+    assert take(store).deadline is not None
+    assert job_of(store, job_id).started_at is not None
+
+
+def test_the_best_of_the_search_is_what_further_trials_are_compared_with(store: Store) -> None:
+    job_id = succeeded(store)
+    with store.write() as session:
+        session.execute(update(Job).values(best_trial=0))  # the winner of the retrainings was the other one
+    assert extend(store, job_id, trials=3).best_trial == 1
+    run_trial(store, accuracy=0.55)
+    assert job_of(store, job_id).best_trial == 1
+
+
+def test_an_extended_job_counts_as_open(store: Store) -> None:
+    job_id = succeeded(store)
+    add_job(store)
+    with pytest.raises(TooMany):
+        extend(store, job_id, 1, trials=3)
+    assert extend(store, job_id, 2, trials=3).state == JobState.RUNNING
+    assert extend(store, job_id, 2, trials=4).state == JobState.RUNNING, "it is open already"
+
+
+# --- change
+
+
+def test_a_name_and_a_priority_change_in_any_state(store: Store) -> None:
+    job_id = add_job(store, name="old")
+    for state in (JobState.QUEUED, JobState.CANCELLED):
+        version = job_of(store, job_id).version
+        with store.write() as session:
+            control.change(session, job_id, {"name": None, "priority": 7} if state in ENDED_JOB else {"priority": 3})
+        job = job_of(store, job_id)
+        assert job.version > version
+        assert (job.name, job.priority) == (job.spec["name"], job.spec["priority"])
+        cancel(store, job_id)
+    assert (job.name, job.priority) == (None, 7)
+
+
+# --- delete
+
+
+def test_a_deleted_job_leaves_no_row_behind(store: Store) -> None:
+    kept = succeeded(store)
+    before = everything(store)
+    job_id = succeeded(store)
+    extend(store, job_id, trials=3)
+    retried = take(store)
+    with store.write() as session:
+        trials.retry(session, retried, Reason.ERROR, "broken")
+    with pytest.raises(NotReady, match=f"job {job_id} is running and cannot be deleted yet; cancel it first"):
+        delete(store, job_id)
+    cancel(store, job_id)
+    with store.read() as session:
+        own = select(Trial.id).where(Trial.job_id == job_id)
+        expected = set(session.scalars(select(Artifact.sha256).where(Artifact.trial_id.in_(own))))
+    assert expected
+    assert set(delete(store, job_id)) == expected
+    left = everything(store)
+    assert left.pop("counters") != before.pop("counters"), "what only grows is of no job"
+    assert left == before
+    for what in (pause, cancel, delete, lambda s, j: extend(s, j, trials=9)):
+        with pytest.raises(NotFound):
+            what(store, job_id)
+    assert job_of(store, kept).state == JobState.SUCCEEDED
+
+
+def test_the_weights_that_a_transfer_started_from_are_named_as_well(store: Store) -> None:
+    job_id = add_job(store)
+    with store.write() as session:
+        job = jobs.get(session, job_id)
+        job.spec = job.spec | {"transfer": {"job": "gone", "candidate": {}, "weights": "f" * 64}}
+    assert delete(store, job_id, force=True) == ["f" * 64]
+
+
+def test_every_table_that_refers_to_a_job_or_a_trial_is_emptied_with_it() -> None:
+    for parent, known in (("trials", control.OF_TRIALS), ("jobs", control.OF_JOBS)):
+        referring = {
+            table.name
+            for table in Base.metadata.sorted_tables
+            if any(key.column.table.name == parent for key in table.foreign_keys)
+        }
+        assert referring == {table.__tablename__ for table in known}
+
+
+def test_a_job_that_is_deleted_while_it_is_moved_on_is_left_alone(store: Store) -> None:
+    job_id = add_job(store, trials=1)
+    run_trial(store)
+    with store.read() as session:
+        seen = jobs.standstill(session)
+    assert seen is not None
+    delete(store, job_id, force=True)
+    before = everything(store)
+    with store.write() as session:
+        assert not jobs.go_on(session, seen, [retraining(0)])
+        jobs.fail(session, seen, "nothing")
+        assert jobs.end_paused(session, job_id) == []
+    assert trials.reap(store) == 0
+    assert everything(store) == before
+
+
+def test_a_page_holds_an_owners_jobs_only(store: Store) -> None:
+    own, other = add_job(store), add_job(store)
+    with store.write() as session:
+        session.execute(update(Job).where(Job.id == other).values(owner="bob"))
+    with store.read() as session:
+        assert [job.id for job in jobs.page(session, 9, None, "local")] == [own]
+        assert [job.id for job in jobs.page(session, 9, None)] == [other, own]
+        for cursor in (other, "nope"):
+            with pytest.raises(InvalidInput, match="take next_cursor from the page before"):
+                jobs.page(session, 9, cursor, "local")
