@@ -87,7 +87,9 @@ def _given(scope: Scope) -> str | None:
 
 def _route(scope: Scope) -> str:
     """The template of the path: there are a few dozen of them, and any number of paths."""
-    route = scope.get("route")
+    # FastAPI keeps the path of a router's route as it stands in the router, and the whole of it beside.
+    whole = scope.get("fastapi", {}).get("effective_route_context")
+    route = whole if whole is not None else scope.get("route")
     return str(getattr(route, "path", "")) or "unmatched"
 
 

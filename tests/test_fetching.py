@@ -76,7 +76,7 @@ def refused(answer: httpx.Response) -> Exception:
 
 
 def left(path: Path) -> list[str]:
-    return [entry.name for entry in path.parent.iterdir()]
+    return [entry.name for entry in path.parent.glob("*")]
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import train_test_split
 
 from nas.errors import InvalidInput
 
@@ -71,6 +70,8 @@ def check_parts(parts: Mapping[str, Indices], count: int) -> None:
 
 def _by_class(labels: Labels, share: float, seed: int) -> npt.NDArray[np.bool_]:
     """Which images make up the share, with the shares of the classes kept."""
+    from sklearn.model_selection import train_test_split  # a second of imports that only a new data set needs
+
     _, smaller = train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed)
     chosen = np.zeros(len(labels), dtype=np.bool_)
     chosen[smaller] = True

@@ -277,7 +277,7 @@ def _note(session: Session, job: Job, before: BudgetSpec, changes: Mapping[str, 
     words = [f"{name} from {_said(getattr(before, name))} to {_said(value)}" for name, value in changes.items()]
     note = f"extended: {', '.join(words)}"
     if job.verdict is not None:
-        note += "; verdict and model are the earlier ones until it has succeeded again"
+        note += jobs.EARLIER
     job.note = f"{job.note}; {note}" if job.note else note
 
 

@@ -26,6 +26,9 @@ SCREENED_A_TRIAL = 20
 """Candidates that are screened for each trial planned: of a small search the screening takes a small share."""
 
 
+EARLIER = "; verdict and model are the earlier ones until it has succeeded again"
+"""What the note of an extended job says as long as that is so."""
+
 ENDED_AT_ONCE = 200
 """Paused trials that one transaction ends."""
 
@@ -386,6 +389,7 @@ def succeed(session: Session, claim: Claim, verdict: dict[str, Any], package: St
     advance(job, JobState.SUCCEEDED)
     moves.touch(job, itself=True)
     job.verdict = verdict
+    job.note = job.note.replace(EARLIER, "") if job.note else None
     job.finished_at = now(session)
     job.best_trial = session.scalars(
         select(Trial.number).where(Trial.job_id == job.id, Trial.phase == Phase.SEARCH, Trial.digest == winner_digest)

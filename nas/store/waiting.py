@@ -55,7 +55,9 @@ def waiting(session: Session, job: Job, lease_s: float) -> Waiting:
         lease_s: a worker that was not seen for so long is not alive.
     """
     if job.state == JobState.PAUSED:
-        return Waiting("paused", f"it is paused; `nas resume {job.id}` or POST /v1/jobs/{job.id}/resume lets it go on")
+        return Waiting(
+            "paused", f"it is paused; `nas jobs resume {job.id}` or POST /v1/jobs/{job.id}/resume lets it go on"
+        )
     data = session.get_one(Dataset, job.dataset_id)
     if data.unready_until is not None and (left_s := (data.unready_until - now(session)).total_seconds()) > 0:
         why = (data.unready or "it could not be read").rstrip(".")
