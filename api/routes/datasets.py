@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import hashlib
+import json
 import shutil
 import tempfile
 import time
@@ -19,6 +21,7 @@ from api.access import Caller, CurrentCaller
 from api.dataset_schemas import DatasetInfo
 from api.deps import Parts, Service
 from api.errors import Problem, problem
+from api.idempotency import Key, Once
 from api.multipart import Form, receive
 from api.parameters import PLAIN
 from api.schemas import Items
@@ -97,9 +100,7 @@ def show_dataset(service: Service, caller: CurrentCaller, name: DatasetName, own
     },
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
 )
-async def add_dataset(
-    request: Request, service: Service, caller: CurrentCaller, response: Response
-) -> DatasetInfo | Response:
+async def add_dataset(request: Request, service: Service, caller: CurrentCaller, key: Key = None) -> Response:
     """Uploads a data set under a name of one's own, for jobs to ask for. The same upload again changes nothing."""
     decoding: CapacityLimiter = request.app.state.decoding
     uploads = _uploads(service.settings)
@@ -111,6 +112,8 @@ async def add_dataset(
             form = await receive(request, path, _READERS)
             if "name" not in form.texts:
                 raise InvalidInput("name", None, "this field is required")
+            once = await to_thread.run_sync(_once, request, caller.owner, key, form, path)
+            await to_thread.run_sync(once.check, service.store)
             row, is_new = await to_thread.run_sync(_store, service, caller.owner, form, path, limiter=decoding)
     except ClientDisconnect:
         return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
@@ -118,10 +121,7 @@ async def add_dataset(
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return problem(HTTPStatus.INSUFFICIENT_STORAGE, "the service has no room left; make some, and send it again")
-    shown = DatasetInfo.of(row)
-    response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-    response.headers["Location"] = shown.links["self"]
-    return shown
+    return await to_thread.run_sync(_answer, service, once, DatasetInfo.of(row), is_new)
 
 
 @router.delete("/{name}", status_code=204, responses={404: _PROBLEM, 409: _PROBLEM, 422: _PROBLEM})
@@ -142,6 +142,21 @@ def clear_abandoned(settings: Settings) -> None:
         with contextlib.suppress(FileNotFoundError):  # its upload has just ended
             if time.time() - folder.stat().st_mtime > ABANDONED_S:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _once(request: Request, owner: str, key: str | None, form: Form, path: FilePath) -> Once:
+    """The upload by what it says: its fields and the sha256 of its file."""
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return Once.of(request, owner, key, json.dumps([form.texts, content], sort_keys=True).encode())
+
+
+def _answer(service: Parts, once: Once, shown: DatasetInfo, is_new: bool) -> Response:
+    """The answer, kept for its key. Where a kill came before this, the upload sent again changes nothing either."""
+    status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+    with service.store.write() as session:
+        once.begin(session)
+        return once.keep(session, status, shown, {"Location": shown.links["self"]})
 
 
 def _uploads(settings: Settings) -> FilePath:

@@ -322,3 +322,22 @@ def test_what_a_killed_process_left_is_cleared_after_a_day(settings: Settings) -
         os.utime(uploads / name, (time.time() - age_s,) * 2)
     with calling(create_app(settings)):
         assert [path.name for path in uploads.iterdir()] == ["new"]
+
+
+def test_an_upload_with_a_key_is_answered_again_and_its_key_stands_for_no_other(api: ApiClient) -> None:
+    def send(content: bytes, name: str = "photos", key: str = "a key") -> httpx.Response:
+        file = ("photos.zip", content, "application/zip")
+        headers = {"Idempotency-Key": key}
+        return api.post("/v1/datasets", data={"name": name}, files={"file": file}, headers=headers)
+
+    first, again = send(ENOUGH), send(ENOUGH)
+    assert (first.status_code, again.status_code) == (201, 201), "without a key the second one would be 200"
+    assert (again.json(), again.headers["Location"]) == (first.json(), first.headers["Location"])
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    for other in (send(ENOUGH, "holidays"), send(zipped(folders(seed=9)))):
+        assert other.status_code == 409
+        assert "Idempotency-Key: 'a key' is not possible" in other.json()["detail"]
+    assert send(ENOUGH, key="tab\there").status_code == 422
+    assert names(api) == ["photos", "squares"]
+    assert left(api) == []
