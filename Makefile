@@ -18,7 +18,7 @@ demo: setup
 	NAS_HOME="$(CURDIR)/demo/$$(date +%Y%m%d-%H%M%S)" sh -c '$(BIN)/nas search digits --name demo --final-epochs 16 --out "$$NAS_HOME/model"'
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff format --check .

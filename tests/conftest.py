@@ -24,6 +24,30 @@ def pytest_configure(config: pytest.Config) -> None:
     use_backend(config.getoption("--backend"))
 
 
+LONGEST = (
+    "cli/test_whole_path.py",
+    "worker/test_bad_days.py",
+    "test_chaos.py",
+    "worker/test_step.py",
+    "worker/test_abilities.py",
+    "store/test_load.py",
+    "worker/test_strategies.py",
+    "worker/test_rungs.py",
+    "api/test_schemathesis.py",
+    "cli/test_backup.py",
+    "test_restart.py",
+    "contracts/test_strategies.py",
+    "worker/test_control.py",
+    "oneshot/test_search.py",
+)
+"""Files that take half a minute or more: they begin first, so that no process waits for another one's last file."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"tests/{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(places)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Sums in another order differ in the last bit, so that only one thread gives the same numbers every time."""

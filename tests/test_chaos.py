@@ -11,7 +11,7 @@ CHAOS = Path(__file__).parent.parent / "bench" / "chaos.py"
 
 @pytest.mark.timeout(600)
 def test_a_minute_of_kills_freezes_restarts_and_full_disks_loses_nothing() -> None:
-    options = ["--minutes", "0.7", "--workers", "2", "--open-jobs", "2", "--backend", "postgresql", "--seed", "3"]
+    options = ["--minutes", "0.6", "--workers", "2", "--open-jobs", "2", "--backend", "postgresql", "--seed", "3"]
     ended = subprocess.run([sys.executable, CHAOS, *options], capture_output=True, text=True, check=False)
     printed = ended.stdout + ended.stderr
     assert ended.returncode == 0, printed

@@ -22,7 +22,7 @@ GIVEN: Final = {"NAS_RATE_PER_MINUTE": "0", "NAS_MAX_OPEN_JOBS": "0"}
 
 CONFIG: Final[dict[str, Any]] = {
     "seed": 1,
-    "generation": {"deterministic": True, "database": "none", "max-examples": 5},
+    "generation": {"deterministic": True, "database": "none", "max-examples": 2},
     "phases": {"stateful": {"enabled": False}},
     "checks": {
         # That a cursor is one that was handed out, that 1.0 is no whole number, that a file holds images: all refused,
