@@ -77,7 +77,7 @@ NOBODY: Final = Caller("", Scope.READ)
 """Who asks without a key for what needs none."""
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:  # async: FastAPI would take a thread for it
     caller = request.state.caller  # without Access before it an app answers nobody
     if not isinstance(caller, Caller):
         raise TypeError(caller)
@@ -263,7 +263,7 @@ async def own_job(request: Request) -> None:
     job_id = request.path_params.get("job_id")
     if not isinstance(job_id, str) or len(job_id) > 64 or not re.fullmatch(PLAIN, job_id):
         return  # the route says what is wrong with it
-    caller = _caller(request)
+    caller = await _caller(request)
     if caller.only is None:
         return  # the route says whether there is such a job
     jobs = request.app.state.job_owners

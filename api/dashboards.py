@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Annotated, Any, Final
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request, Response
 
 from api.dashboard_schemas import DashboardProgress, DashboardRows, DashboardWaiting
@@ -19,6 +20,9 @@ CANDIDATE_BYTES: Final = 4_000
 """Of the best network. A search proposes far smaller ones; a start that someone made may have thousands of edges."""
 
 KEPT: Final = 256
+
+READERS: Final = 4
+"""Polls that are answered at once; more threads would only take turns with each other in the middle of an answer."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,10 +42,15 @@ class Dashboards:
     def __init__(self) -> None:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = Lock()
+        self._readers = CapacityLimiter(READERS)
 
     def __len__(self) -> int:
         """How many are kept."""
         return len(self._kept)
+
+    async def poll(self, store: Store, job_id: str, lease_s: float, known: str | None) -> Response:
+        """As answer, in a thread of those that polls have."""
+        return await to_thread.run_sync(self.answer, store, job_id, lease_s, known, limiter=self._readers)
 
     def answer(self, store: Store, job_id: str, lease_s: float, known: str | None) -> Response:
         """The dashboard of a job, or 304 to who has it. Raises NotFound.
@@ -64,7 +73,7 @@ class Dashboards:
         return _response(text, shown, known)
 
 
-def _dashboards(request: Request) -> Dashboards:
+async def _dashboards(request: Request) -> Dashboards:
     found = request.app.state.dashboards
     if not isinstance(found, Dashboards):
         raise TypeError(found)

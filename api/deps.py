@@ -20,7 +20,7 @@ class Parts:
     artifacts: ArtifactStore
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:  # async: FastAPI would take a thread for it
     parts = request.app.state.parts
     if not isinstance(parts, Parts):
         raise TypeError(parts)

@@ -64,7 +64,7 @@ def show(service: Service, job_id: JobId) -> JobDetail:
 
 
 @router.get("/{job_id}/dashboard", response_model=DashboardView, responses={304: {"description": "nothing changed"}})
-def show_dashboard(
+async def show_dashboard(
     service: Service, kept: KeptDashboards, job_id: JobId, if_none_match: IfNoneMatch = None
 ) -> Response:
     """All there is to see of a job, at a cost that does not grow with its trials. Poll it with If-None-Match.
@@ -72,7 +72,7 @@ def show_dashboard(
     The ETag leaves out what follows the clock (`elapsed_s`, `eta_s`, and under a budget of seconds `fraction`): 304
     means that nothing but the time has changed.
     """
-    return kept.answer(service.store, job_id, service.settings.lease_s, if_none_match)
+    return await kept.poll(service.store, job_id, service.settings.lease_s, if_none_match)
 
 
 @router.get("/{job_id}/best", responses={409: PROBLEM})

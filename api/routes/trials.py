@@ -16,7 +16,7 @@ from nas.store.states import Phase, TrialState
 router = APIRouter()
 
 
-@router.get("/{job_id}/trials")
+@router.get("/{job_id}/trials", response_model=TrialPage)
 def list_trials(
     service: Service,
     job_id: JobId,
@@ -25,13 +25,14 @@ def list_trials(
     sort: Annotated[str, Query(description=f"one of {', '.join(listing.ALLOWED_SORTS)}")] = "number",
     limit: Limit = 100,
     cursor: Cursor = None,
-) -> TrialPage:
+) -> Response:
     """The trials of a job, retrainings included: `phase` tells them apart."""
     with service.store.read() as session:
         page = listing.page(
             session, job_id, states=state or (), phases=phase or (), sort=sort, limit=limit, cursor=cursor
         )
-    return TrialPage(items=[TrialSummary.of(trial) for trial in page.trials], next_cursor=page.next_cursor)
+    found = TrialPage(items=[TrialSummary.of(trial) for trial in page.trials], next_cursor=page.next_cursor)
+    return Response(found.model_dump_json(), media_type="application/json")  # checked once is enough
 
 
 @router.get("/{job_id}/trials/{number}")
