@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test check bench up
+.PHONY: setup demo test check bench serve up
 
 setup: $(READY)
 
@@ -29,5 +29,10 @@ bench: setup
 	$(BIN)/python bench/small_maps.py
 	$(BIN)/python bench/train_throughput.py
 
-up: setup
+serve: setup
 	$(BIN)/nas serve
+
+# In containers; the passwords are in .env.
+up:
+	@test -f .env || { echo 'cp .env.example .env, and fill in the passwords'; exit 2; }
+	docker compose up --detach --wait --scale worker=$(or $(WORKERS),4)

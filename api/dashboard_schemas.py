@@ -152,7 +152,8 @@ class DashboardWaiting(BaseModel):
     """Why nothing of the job is running."""
 
     reason: str = Field(
-        description="no_worker, no_gpu_worker, no_cpu_worker, all_busy, paused, dataset_not_ready or starting"
+        description="no_worker, no_gpu_worker, no_cpu_worker, no_ray_worker, driving, all_busy, paused, "
+        "dataset_not_ready or starting"
     )
     text: str = Field(description="the same for a person, with what to do about it")
     position: int | None = Field(description="in the queue, from 1")

@@ -28,7 +28,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cli.service import find_gpus, local_service
+from cli.places import find_gpus
+from cli.service import local_service
 from nas.client import Client
 from nas.settings import Settings
 

@@ -4,6 +4,7 @@ import os
 import secrets
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +18,16 @@ from cli.doctor import doctor
 from cli.gc import collect
 from cli.jobs import jobs_app
 from cli.keys import keys_app, states
+from cli.places import Cores, find_gpus, places
+from cli.workers import MISTAKE, Workers
 from nas import plugins
 from nas.client import Client, NoService
 from nas.errors import NasError, SettingsError
 from nas.settings import Settings
+from worker.pack import packed
+
+PACK_HELP = "trials at once in a worker process; auto: on a GPU as many as its memory has room for, on a CPU one"
+PIN_HELP = "keep each CPU worker to a core of its own, where there is one for each core"
 
 app = typer.Typer(
     name="nas",
@@ -69,11 +76,13 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=0, max=1024, help="local workers; default: one a GPU, or one a core; 0 for none")
     ] = None,
+    pack: Annotated[str, typer.Option(help=PACK_HELP)] = "auto",
+    pin: Annotated[bool, typer.Option(help=PIN_HELP)] = True,
 ) -> None:
     """Run the API and local workers, until Ctrl-C. Trials are then given back, and go on at the next start."""
     # FastAPI and SQLAlchemy: a second of imports
     from api.browsers import is_loopback
-    from cli.service import Workers, find_gpus, listen, server
+    from cli.service import listen, server
 
     settings = Settings.read(os.environ)
     settings.log_to_stderr()
@@ -82,15 +91,15 @@ def serve(
         mend = "make one with `nas keys create --owner NAME --scope write`, or listen on 127.0.0.1"
         raise SettingsError(f"others can reach {host}, and there is no key that can be used: {mend}")
     sock = listen(host, port)
-    gpus = find_gpus(os.environ)
-    count = _worker_count(workers, gpus)
+    where = places(workers, find_gpus(os.environ), Cores.here(), pin=pin)
+    options = ["--pack", _packed(pack)]
     # uvicorn stops at a signal and then raises it again, for whoever was there before: that is us, and we go on to
     # stop the workers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{sock.getsockname()[1]}"  # noqa: S104 - compared, not bound
     out.print(
-        f"NAS service on {url} (docs: {url}/docs), {count} local workers, data in {settings.home}", highlight=False
+        f"NAS service on {url} (docs: {url}/docs), {len(where)} local workers, data in {settings.home}", highlight=False
     )
     out.print(
         "API keys are required; `nas keys create` makes one"
@@ -99,17 +108,38 @@ def serve(
         highlight=False,
         soft_wrap=True,
     )
-    with Workers(settings, count, gpus, os.environ):
+    with Workers(settings, where, os.environ, options):
         server(settings).run(sockets=[sock])
     out.print("stopped; trials that were running are queued again", highlight=False)
 
 
 @app.command()
-def worker(device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto") -> None:
-    """Run one more worker against NAS_DATABASE_URL and NAS_ARTIFACTS_URL, until Ctrl-C. Start as many as you like."""
-    from worker.main import main  # torch: seconds of imports
+def worker(
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="worker processes; default: one a GPU, or one a core")
+    ] = None,
+    pack: Annotated[str, typer.Option(help=PACK_HELP)] = "auto",
+    pin: Annotated[bool, typer.Option(help=PIN_HELP)] = True,
+) -> None:
+    """Run workers against NAS_DATABASE_URL and NAS_ARTIFACTS_URL, until Ctrl-C. Start them on as many machines as you
+    like.
+    """
+    options = ["--device", device, "--pack", _packed(pack)]
+    where = places(workers, find_gpus(os.environ) if device != "cpu" else [], Cores.here(), pin=pin)
+    if len(where) == 1:
+        from worker.main import main  # torch: seconds of imports
 
-    raise typer.Exit(main(["--device", device]))
+        raise typer.Exit(main(options))
+    settings = Settings.read(os.environ)
+    settings.log_to_stderr()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with Workers(settings, where, os.environ, options) as running:
+        while not stop.is_set():
+            if running.refused(0.2):
+                raise typer.Exit(MISTAKE)
 
 
 @app.command()
@@ -217,14 +247,14 @@ def search(
     if url is not None:
         go(url, own=False, key=api_key(os.environ))
         return
-    from cli.service import find_gpus, local_service
+    from cli.service import local_service
 
     environ = {"NAS_LOG": "WARNING"} | dict(os.environ)
     settings = Settings.read(environ)
     settings.log_to_stderr()
     gpus = find_gpus(environ)
     own_key = secrets.token_urlsafe(32)
-    with local_service(settings, _worker_count(workers, gpus), gpus, environ, own_key) as own_url:
+    with local_service(settings, workers, gpus, environ, own_key) as own_url:
         go(own_url, own=True, key=own_key)
 
 
@@ -270,17 +300,13 @@ def predict(
         out.print(f"{path}: {describe(found.task, values, top)}", highlight=False, soft_wrap=True)
 
 
-def _worker_count(asked: int | None, gpus: list[str]) -> int:
-    if asked is not None:
-        return asked
-    return len(gpus) or _cores()
-
-
-def _cores() -> int:
+def _packed(pack: str) -> str:
+    """What `--pack` says, once it is known to say something."""
     try:
-        return len(os.sched_getaffinity(0))  # what a container may use, not what the machine has
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
+        packed(pack)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    return pack
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

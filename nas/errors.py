@@ -148,6 +148,7 @@ class Diverged(NasError):  # noqa: N818
     def __init__(self, epoch: int, loss: float) -> None:
         super().__init__(f"the loss became {loss} in epoch {epoch}")
         self.epoch = epoch
+        self.loss = loss
 
 
 class Infeasible(NasError):  # noqa: N818

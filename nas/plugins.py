@@ -86,6 +86,12 @@ def use(*modules: str) -> None:
                 _used[table][key] = Plugin(f"module {name}", lambda function=function: function)  # type: ignore[misc]
 
 
+def modules() -> list[str]:
+    """What `use` has taken tables from: another process has to use the same."""
+    origins = {plugin.origin for table in _used.values() for plugin in table.values()}
+    return sorted(origin.removeprefix("module ") for origin in origins)
+
+
 @cache
 def _installed(table: str) -> dict[str, Plugin]:
     found = {}

@@ -111,14 +111,14 @@ class Searchable(Strict):
         return [(prefix + name, value.distribution()) for name, value in self if isinstance(value, Choices | Range)]
 
 
-def searchable(model: type[BaseModel], *, optional: Mapping[str, str], leave: Set[str], name: str) -> Any:
+def searchable(model: type[BaseModel], *, optional: Mapping[str, str], leave: Set[str], name: str, module: str) -> Any:
     """A model with the fields of `model`, each of which takes a value or is opened to search; lists take a value only.
 
     Args:
         model: where names, types, bounds, defaults and descriptions come from.
         optional: fields whose default is null, and what the value then suits.
         leave: fields that are left out.
-        name: of the new model.
+        name, module: of the new model, where it is to be found, so that its values can be sent to another process.
     """
     fields: dict[str, Any] = {}
     for key, field in model.model_fields.items():
@@ -128,7 +128,11 @@ def searchable(model: type[BaseModel], *, optional: Mapping[str, str], leave: Se
         description = f"{field.description}; null: what suits {optional[key]}" if key in optional else field.description
         fields[key] = (_open(field, nullable=key in optional), Field(default, description=description))
     return create_model(
-        name, __base__=Searchable, __doc__="Each field takes a value, or is opened to search.", **fields
+        name,
+        __base__=Searchable,
+        __doc__="Each field takes a value, or is opened to search.",
+        __module__=module,
+        **fields,
     )
 
 

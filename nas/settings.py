@@ -39,6 +39,7 @@ class Settings:
         max_open_jobs: jobs of one owner that may wait or run; 0: no limit.
         max_stored_bytes: of one owner's data sets and files; 0: no limit.
         cors: origins whose pages may call the API; none by default.
+        ray_address: of the Ray cluster that Ray jobs run on; empty: a local one is started for each.
     """
 
     home: Path
@@ -55,6 +56,7 @@ class Settings:
     max_open_jobs: int = 100
     max_stored_bytes: int = 0
     cors: tuple[str, ...] = ()
+    ray_address: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -87,6 +89,7 @@ class Settings:
             max_open_jobs=_count("NAS_MAX_OPEN_JOBS", environ.get("NAS_MAX_OPEN_JOBS") or "100"),
             max_stored_bytes=_count("NAS_MAX_STORED_BYTES", environ.get("NAS_MAX_STORED_BYTES") or "0"),
             cors=_origins("NAS_CORS_ORIGINS", environ.get("NAS_CORS_ORIGINS") or ""),
+            ray_address=_ray("NAS_RAY_ADDRESS", environ.get("NAS_RAY_ADDRESS") or ""),
         )
 
     def to_environ(self) -> dict[str, str]:
@@ -106,6 +109,7 @@ class Settings:
             "NAS_MAX_OPEN_JOBS": str(self.max_open_jobs),
             "NAS_MAX_STORED_BYTES": str(self.max_stored_bytes),
             "NAS_CORS_ORIGINS": ",".join(self.cors),
+            "NAS_RAY_ADDRESS": self.ray_address,
         }
 
     def log_to_stderr(self) -> None:
@@ -180,6 +184,17 @@ def _origins(name: str, text: str) -> tuple[str, ...]:
             mend = "it has to be origins separated by commas, such as https://nas.example.org, without a path or *"
             raise SettingsError(f"{name} has {origin!r}; {mend}")
     return origins
+
+
+def _ray(name: str, text: str) -> str:
+    address = text.strip()
+    host, _, port = address.rpartition(":")
+    if address in ("", "auto") or (host and "/" not in host and port.isdecimal() and 0 < int(port) < 1 << 16):
+        return address
+    mend = "it has to be the HOST:PORT of a cluster's head, such as ray-head:6379, or auto, or empty for a local one"
+    if address.startswith("ray://"):
+        mend += "; Ray Tune does not run through Ray Client, so start the worker on a machine of the cluster"
+    raise SettingsError(f"{name} is {text!r}; {mend}")
 
 
 def _modules(name: str, text: str) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from nas.errors import InvalidInput, UserError
 from nas.objectives import Objective, ObjectiveForm
+from nas.resources import ResourcesSpec
 from nas.search.catalog import STRATEGIES
-from nas.search.options import PruningSpec
+from nas.search.options import PruningSpec, SchedulerSpec
+from nas.search.population import unsuitable
 from nas.searchable import MAX_CHOICES, Listed, Searchable, searchable
 from nas.space import Candidate, CellSpace, FixedSpace, Genotype, JointSpace, LayerSpace, Shape, from_text, known
 from nas.space.joint import RECIPE, SPACE
@@ -20,7 +22,13 @@ from nas.space.shape import CELLS_ONLY
 from nas.strict import Strict
 from nas.train.recipe import Recipe
 
-ENGINES: Final = ("optuna",)
+ENGINES: Final = {
+    "optuna": "our workers, which meet in the database: one process on a laptop, or many on many machines",
+    "ray": "Ray Tune on a Ray cluster, driven by a worker: fractions of GPUs, custom resources, Ray's own schedulers",
+}
+"""Engine → what runs the trials."""
+
+RAY_ONLY: Final = ("resources", "scheduler")
 MAX_SEED = 2**31 - 1
 MAX_TRIALS: Final = 100_000
 
@@ -73,8 +81,8 @@ if TYPE_CHECKING:  # made from Shape and Recipe at run time, so that each field 
     class RecipeSpec(Searchable):
         """The recipe, open to search."""
 else:
-    _Frame = searchable(Shape, optional={}, leave=set(), name="Frame")
-    RecipeSpec = searchable(Recipe, optional=AUTOMATIC, leave={"epochs", "rungs"}, name="RecipeSpec")
+    _Frame = searchable(Shape, optional={}, leave=set(), name="Frame", module=__name__)
+    RecipeSpec = searchable(Recipe, optional=AUTOMATIC, leave={"epochs", "rungs"}, name="RecipeSpec", module=__name__)
 
 ONLY_CELLS: Final = ("ops", "nodes", *CELLS_ONLY)
 ONLY_LAYERS: Final = ("layer_kinds", "fewest", "most", "narrowest", "widest", "kernels", "parallel")
@@ -176,6 +184,13 @@ class FinalSpec(Strict):
     controls: int = Field(3, ge=1, le=20, description="random networks of the winner's size, retrained alike")
     epochs: int = Field(30, ge=1, le=2_000, description="epochs of each retraining")
     seeds: int = Field(3, ge=1, le=20, description="retrainings of each network")
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="devices that train one network together, for networks that are too big for one; where there are "
+        "fewer, it is trained on those",
+    )
 
 
 class TransferSpec(Strict):
@@ -234,6 +249,17 @@ def _method(value: Any) -> Any:
 Pruning = Annotated[PruningSpec, BeforeValidator(_method, json_schema_input_type=str | PruningSpec)]
 
 
+Scheduler = Annotated[SchedulerSpec, BeforeValidator(_method, json_schema_input_type=str | SchedulerSpec)]
+
+
+def _at_field(field: str, value: Any, mend: str) -> ValidationError:
+    """An error of a job that names the field."""
+    kind = PydanticCustomError("of_its_engine", "{mend}", {"mend": mend})
+    return ValidationError.from_exception_data(
+        "JobSpec", [InitErrorDetails(type=kind, loc=tuple(field.split(".")), input=value)]
+    )
+
+
 class JobSpec(Strict):
     """A search job. Everything but the data set has a default that suits it."""
 
@@ -258,7 +284,13 @@ class JobSpec(Strict):
     screening: int = Field(
         1, ge=1, le=1_000, description="proposals a trial, of which the best by a training-free score is trained"
     )
-    engine: Annotated[str, _one_of(ENGINES)] = Field("optuna", description="what runs the trials: the workers")
+    engine: Annotated[str, _one_of(tuple(ENGINES))] = Field(
+        "optuna", description="what runs the trials: optuna: the workers; ray: Ray Tune on a cluster"
+    )
+    resources: ResourcesSpec = Field(ResourcesSpec(), description="engine ray: what a trial takes of the cluster")
+    scheduler: Scheduler | None = Field(
+        None, description="engine ray: Ray's own scheduler in place of `pruning`; a method's name, or more"
+    )
     budget: BudgetSpec = BudgetSpec()
     final: FinalSpec = FinalSpec()
     tensorboard: bool = Field(False, description="write TensorBoard logs of every trial; GET …/tensorboard has them")
@@ -270,6 +302,38 @@ class JobSpec(Strict):
         description="whether a training that the owner has paid for already (the same candidate, data, recipe "
         "and seed) is taken over instead of done again",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scheduled(cls, data: Any) -> Any:
+        """Where Ray's scheduler decides which trials stop, our own pruning is off unless a user asks for both."""
+        if isinstance(data, dict) and data.get("scheduler") is not None and data.get("pruning") is None:
+            return data | {"pruning": "none"}
+        return data
+
+    @model_validator(mode="after")
+    def _of_its_engine(self) -> Self:
+        if self.engine != "ray":
+            for name in RAY_ONLY:
+                value = getattr(self, name)
+                if value != type(self).model_fields[name].default:
+                    shown = value.model_dump(mode="json") if isinstance(value, Strict) else value
+                    raise _at_field(name, shown, f"engine {self.engine!r} has none; leave it out, or set engine: ray")
+            return self
+        if self.device == "gpu" and not self.resources.gpus:
+            mend = "a job for GPUs has to ask Ray for some: set resources.gpus, 0.25 lets four trials share one"
+            raise _at_field("resources.gpus", self.resources.gpus, mend)
+        if self.device == "cpu" and self.resources.gpus:
+            raise _at_field("resources.gpus", self.resources.gpus, "device is 'cpu'; leave one of the two out")
+        if self.scheduler is not None and self.pruning.method != "none":
+            mend = "Ray's scheduler decides which trials stop; leave pruning out, or leave scheduler out"
+            raise _at_field("pruning.method", self.pruning.method, mend)
+        if self.scheduler is not None:
+            opened, budget = self.recipe.open(""), self.budget
+            found = unsuitable(self.scheduler, opened, self.objectives, budget.epochs, budget.parallel)
+            if found is not None:
+                raise _at_field(*found)
+        return self
 
     @model_validator(mode="after")
     def _known_options(self) -> Self:

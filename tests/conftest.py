@@ -1,5 +1,7 @@
 """What all tests share: shapes are checked, torch takes one thread, hypothesis draws the same examples every time."""
 
+import gc
+
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -25,22 +27,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 LONGEST = (
+    "test_chaos.py",
+    "store/test_load.py",
     "cli/test_whole_path.py",
     "worker/test_bad_days.py",
-    "test_chaos.py",
-    "worker/test_step.py",
     "worker/test_abilities.py",
-    "store/test_load.py",
+    "cli/test_backup.py",
+    "worker/test_step.py",
+    "contracts/test_strategies.py",
+    "test_restart.py",
     "worker/test_strategies.py",
     "worker/test_rungs.py",
-    "api/test_schemathesis.py",
-    "cli/test_backup.py",
-    "test_restart.py",
-    "contracts/test_strategies.py",
-    "worker/test_control.py",
     "oneshot/test_search.py",
+    "worker/test_control.py",
+    "api/test_schemathesis.py",
 )
-"""Files that take half a minute or more: they begin first, so that no process waits for another one's last file."""
+"""Files that take a quarter of a minute or more: they begin first, so that no process waits for another one's last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,3 +56,5 @@ def _one_thread() -> None:
     import torch  # most tests do not need it, and it takes two seconds
 
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # the modules and tests themselves: looking through all of them takes most of a second each time

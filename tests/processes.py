@@ -30,7 +30,7 @@ TINY: dict[str, Any] = {
 }
 """A job that takes seconds."""
 
-SLOW: dict[str, Any] = TINY | {"budget": {"trials": 1, "epochs": 40}}
+SLOW: dict[str, Any] = TINY | {"budget": {"trials": 1, "epochs": 24}}
 """A job with one trial that is long enough to be interrupted."""
 
 

@@ -17,7 +17,7 @@ from nas.store.tables import Job, Trial
 from tests import postgres
 from tests.processes import TINY, add_job, open_store, serve, settings_in, until, url_in
 
-JOB = TINY | {"budget": {"trials": 3, "epochs": 8}, "final": TINY["final"] | {"epochs": 1}}
+JOB = TINY | {"budget": {"trials": 3, "epochs": 8}, "final": TINY["final"] | {"epochs": 1, "seeds": 1}}
 
 
 def poll(url: str, paths: list[str], stop: threading.Event, answers: list[httpx.Response], errors: list[str]) -> None:

@@ -34,7 +34,7 @@ class Model(BaseModel):
     epochs: int = Field(description="left out")
 
 
-Open: type[Searchable] = searchable(Model, optional={"rate": "the weather"}, leave={"epochs"}, name="Open")
+Open: type[Searchable] = searchable(Model, optional={"rate": "the weather"}, leave={"epochs"}, name="Open", module=__name__)
 
 
 def location(body: Any) -> tuple[list[str], str]:

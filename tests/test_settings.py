@@ -217,3 +217,21 @@ def test_a_database_url_that_is_none_is_refused_with_its_name() -> None:
     for url in ("postgresql://nas@db:port/nas", "nas.db", "mysql://nas@db/nas"):
         with pytest.raises(SettingsError, match=r"NAS_DATABASE_URL .*it can be sqlite:////path/nas\.db or postgresql"):
             Settings.read(HOME | {"NAS_DATABASE_URL": url})
+
+
+@pytest.mark.parametrize("address", ["", "auto", "ray-head:6379", "10.0.0.5:6379"])
+def test_the_address_of_a_ray_cluster_is_that_of_its_head(address: str) -> None:
+    found = Settings.read(HOME | {"NAS_RAY_ADDRESS": address})
+    assert found.ray_address == address
+    assert Settings.read(found.to_environ()) == found
+
+
+@pytest.mark.parametrize("address", ["ray-head", "ray-head:", ":6379", "http://ray-head:8265", "h:0", "h:65536", "h:x"])
+def test_another_address_of_a_ray_cluster_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"NAS_RAY_ADDRESS is .* HOST:PORT"):
+        Settings.read(HOME | {"NAS_RAY_ADDRESS": address})
+
+
+def test_ray_client_is_refused_with_what_to_do_instead() -> None:
+    with pytest.raises(SettingsError, match="start the worker on a machine of the cluster"):
+        Settings.read(HOME | {"NAS_RAY_ADDRESS": "ray://ray-head:10001"})

@@ -38,7 +38,7 @@ def key_of(context: Context, claim: Claim, candidate: Candidate, recipe: Recipe,
     """
     transfer = claim.spec.transfer
     facts = {
-        "version": version("nas-service"),
+        "version": _version(),
         "candidate": candidate.to_json(),
         "data": context.digest(claim.dataset_id),
         "recipe": recipe.to_json(),
@@ -125,6 +125,11 @@ def _plugins(candidate: Candidate, recipe: Recipe) -> dict[str, str]:
         **{name: plugin for name, plugin in plugins.losses().items() if name == recipe.loss},
     }
     return {name: f"{plugin.origin} {_code(plugin)}" for name, plugin in sorted(used.items())}
+
+
+@cache
+def _version() -> str:
+    return version("nas-service")
 
 
 @cache

@@ -21,13 +21,16 @@ from nas.search.strategy import Observation, Strategy
 from nas.settings import Settings
 from nas.space import Candidate
 from nas.spec import JobSpec
-from nas.store import datasets, files, history, jobs
+from nas.store import datasets, files, jobs
 from nas.store.artifacts import ArtifactStore
 from nas.store.claims import Claim
 from nas.store.history import Replay
 from nas.store.session import Store
 from nas.store.tables import Dataset
-from worker.lease import Heartbeat
+from worker.admission import Need, Seat
+from worker.lease import Grip
+from worker.measuring import Measured, Wanted, measure
+from worker.shelf import Shelf
 from worker.stages import Stages
 from worker.starts import prepared_starts
 
@@ -42,6 +45,11 @@ class Context:
     Attributes:
         stopping: whether the process was asked to stop.
         stages: what its time goes into.
+        measurer: measures candidates on other machines, where those are what trains them.
+        ray: whether it can drive jobs for Ray; of a process with several lanes one can.
+        driving: the job for Ray that it drives; it takes trials of no other one.
+        shelf: the data sets in the process's memory.
+        seat: its place on the device.
     """
 
     store: Store
@@ -49,19 +57,33 @@ class Context:
     settings: Settings
     worker: str
     device: torch.device
-    heartbeat: Heartbeat
+    grip: Grip
     stopping: Callable[[], bool]
     stages: Stages = field(default_factory=Stages)
-    _dataset: tuple[str, ImageSet] | None = None
+    measurer: Callable[[Wanted], Measured] | None = None
+    ray: bool = False
+    driving: str | None = None
+    shelf: Shelf = field(default_factory=Shelf)
+    seat: Seat = field(default_factory=Seat)
     _searches: dict[str, "Search"] = field(default_factory=dict)
     _source: tuple[str, dict[str, Tensor]] | None = None
 
     def should_stop(self) -> bool:
         """Whether the current trial has to stop: the process ends, or the trial is no longer this worker's."""
-        return self.stopping() or self.heartbeat.lost
+        return self.stopping() or self.grip.lost
+
+    def measure(self, wanted: Wanted) -> Measured:
+        """What a candidate takes when it runs where it would be trained."""
+        if self.measurer is not None:
+            return self.measurer(wanted)
+        self.seat.take(Need(None), self.should_stop)  # others on the device would be measured with it
+        try:
+            return measure(wanted, self.device)
+        finally:
+            self.seat.leave()
 
     def data(self, dataset_id: int) -> ImageSet:
-        """The images of a data set; the last one stays in memory.
+        """The images of a data set; the last one stays in memory, for all lanes of the process.
 
         Raises:
             DatasetUnready: they cannot be read now; the data set's row says so, too.
@@ -69,23 +91,21 @@ class Context:
         """
         with self.store.read() as session:
             row = session.get_one(Dataset, dataset_id)
-        if self._dataset is None or self._dataset[0] != row.sha256:
-            self._dataset = None  # two large ones need not fit into memory
-            try:
-                self._dataset = row.sha256, self._read(row.sha256)
-            except (MemoryError, DiskFull):
-                raise
-            except Exception as error:  # whatever keeps it from being read is no fault of the trial
-                if is_full(error):
-                    raise DiskFull(f"there is no room for a copy of data set {row.name!r}: {error}") from error
-                text = f"the images of data set {row.name!r} cannot be read: {_words(error, row.sha256)}"
-                with self.store.write() as session:
-                    datasets.note_content(session, dataset_id, text)
-                raise DatasetUnready(text) from error
-            if row.unready is not None:
-                with self.store.write() as session:
-                    datasets.note_content(session, dataset_id, None)
-        return self._dataset[1]
+        try:
+            data, fresh = self.shelf.get(row.sha256, lambda: self._read(row.sha256))
+        except (MemoryError, DiskFull):
+            raise
+        except Exception as error:  # whatever keeps it from being read is no fault of the trial
+            if is_full(error):
+                raise DiskFull(f"there is no room for a copy of data set {row.name!r}: {error}") from error
+            text = f"the images of data set {row.name!r} cannot be read: {_words(error, row.sha256)}"
+            with self.store.write() as session:
+                datasets.note_content(session, dataset_id, text)
+            raise DatasetUnready(text) from error
+        if fresh and row.unready is not None:
+            with self.store.write() as session:
+                datasets.note_content(session, dataset_id, None)
+        return data
 
     def digest(self, dataset_id: int) -> str:
         """The digest of a data set's images and of their split."""
@@ -104,9 +124,8 @@ class Context:
             return jobs.get(session, job_id).search_over
 
     def digests(self, claim: Claim) -> set[str]:
-        """What the job has trials of."""
-        with self.store.read() as session:
-            return history.digests(session, claim.job_id)
+        """What the job has trials of, as of the last reading of its history."""
+        return self.search(claim.job_id, claim.spec).replay.digests
 
     def source(self, sha256: str) -> dict[str, Tensor]:
         """The network that a transfer starts from; the last one stays in memory."""

@@ -8,6 +8,7 @@ from nas.store import claims, trials
 from nas.store.claims import Claim
 from nas.store.states import Phase, Reason
 from worker.context import Context
+from worker.writer import Done
 
 
 @dataclass(eq=False, slots=True)
@@ -18,6 +19,7 @@ class Course:
         paused: whether it waits at a rung from now on.
         ended: why it was stopped early, if it was.
         stage: the epoch at which it is compared next.
+        last: the last epoch of a search, which is written with the trial's end.
     """
 
     context: Context
@@ -25,6 +27,7 @@ class Course:
     paused: bool = False
     ended: Reason | None = None
     stage: int = 0
+    last: Done | None = None
     _epoch: int = 0
 
     def goes_on(self, epoch: int) -> bool:

@@ -22,6 +22,7 @@ from nas.errors import (
 from nas.store import jobs, setbacks
 from nas.store.claims import Claim
 from nas.store.states import Reason
+from nas.train.graphs import CAPTURING
 from worker.context import Context, is_full
 
 log = logging.getLogger(__name__)
@@ -44,14 +45,22 @@ def settle(context: Context, claim: Claim, error: Exception) -> None:
     Raises:
         OperationalError, InterfaceError: the database is away.
     """
-    rest_s = 0.0
+    _rest(context, recorded(context, claim, error))
+
+
+def recorded(context: Context, claim: Claim, error: Exception) -> float:
+    """What settle does, but for the rest: how long not to take another trial, in seconds.
+
+    Raises:
+        OperationalError, InterfaceError: the database is away.
+    """
     try:
-        rest_s = _record(context, claim, error)
+        return _record(context, claim, error)
     except LeaseLost as lost:
         log.warning("%s; nothing is written", lost)
+        return 0.0
     finally:
         free_memory(context.device, error)
-    _rest(context, rest_s)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -63,15 +72,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free_memory(device: torch.device, error: BaseException) -> None:
     """Gives back what a trial that raised holds of the device: its frames refer to the network and its gradients."""
-    if device.type != "cuda" and not is_out_of_memory(error):
-        return
     link: BaseException | None = error
     while link is not None:
         traceback.clear_frames(link.__traceback__)
         link = link.__cause__ or link.__context__
+    if device.type != "cuda" and not is_out_of_memory(error):
+        return
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        with CAPTURING:  # torch stops where memory is given back in the middle of a capture
+            torch.cuda.empty_cache()
 
 
 def _record(context: Context, claim: Claim, error: Exception) -> float:
@@ -81,7 +91,7 @@ def _record(context: Context, claim: Claim, error: Exception) -> float:
             raise error
         case NotFound() | NoResultFound():
             raise LeaseLost(f"job {claim.job_id} was deleted") from error
-        case Stopped() if context.heartbeat.lost:
+        case Stopped() if context.grip.lost:
             log.warning("trial %d of job %s was taken away; nothing is written", claim.number, claim.job_id)
         case Stopped():
             _end(context, claim, Reason.PREEMPTED, "its worker was stopped")
@@ -93,7 +103,8 @@ def _record(context: Context, claim: Claim, error: Exception) -> float:
         case Diverged():
             _end(context, claim, Reason.DIVERGED, str(error))
         case _ if is_out_of_memory(error):
-            _end(context, claim, Reason.OUT_OF_MEMORY, str(error) or "there is not enough memory")
+            why = str(error) or "there is not enough memory"
+            _end(context, claim, Reason.OUT_OF_MEMORY, why, shared=context.seat.shared)
         case OperationalError() | InterfaceError():
             _hand_back_later(context, claim, error)
         case DatasetUnready():
@@ -112,10 +123,10 @@ def _record(context: Context, claim: Claim, error: Exception) -> float:
     return 0.0
 
 
-def _end(context: Context, claim: Claim, reason: Reason, error: str) -> None:
+def _end(context: Context, claim: Claim, reason: Reason, error: str, *, shared: bool = False) -> None:
     log.info("job %s trial %d: %s", claim.job_id, claim.number, reason)
     with context.store.write() as session:
-        checkpoint = setbacks.record(session, claim, reason, error)
+        checkpoint = setbacks.record(session, claim, reason, error, shared=shared)
     if checkpoint:
         context.artifacts.delete(checkpoint)
 

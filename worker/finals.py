@@ -1,4 +1,4 @@
-"""After the search: finalists, then controls and reference of the winner's size, then the report."""
+"""After the search: which finalists, then controls and reference of the winner's size, then the report."""
 
 import logging
 from collections.abc import Sequence
@@ -9,19 +9,15 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from nas.errors import DatasetUnready, DiskFull, LeaseLost, NotFound
 from nas.model import cost_of
 from nas.result.controls import find_controls, find_reference
-from nas.result.report import About, Retrained, choose_winner, make_report
-from nas.search.catalog import STRATEGIES
+from nas.result.report import choose_winner
 from nas.seeds import derive
-from nas.space import Candidate
 from nas.spec import FinalSpec
-from nas.store import budget, claims, files, gc, jobs
-from nas.store.claims import Claim
+from nas.store import budget, claims, gc, jobs
 from nas.store.jobs import FinalTrial, NewTrial, Standstill
-from nas.store.numbering import searches_planned
 from nas.store.states import JobState, Phase, TrialState
-from nas.store.tables import Dataset
 from worker.context import Context
 from worker.promote import next_to_go_on
+from worker.report import retrained
 
 log = logging.getLogger(__name__)
 
@@ -106,50 +102,6 @@ def _end_paused(context: Context, job_id: str) -> None:
     gc.forget(context.store, context.artifacts, left)
 
 
-def report(context: Context, claim: Claim) -> None:
-    """Runs the report trial and ends the job with it. Raises VerificationFailed, LeaseLost, Stopped."""
-    data = context.data(claim.dataset_id)
-    with context.store.read() as session:
-        runs = _complete(jobs.finals(session, claim.job_id))
-        weights = {run.trial_id: files.artifact(session, run.trial_id, "weights") for run in runs}
-        dataset = session.get_one(Dataset, claim.dataset_id).name
-        job = jobs.get(session, claim.job_id)
-    retrained = {
-        phase: [_retrained(run, context.artifacts.get(weights[run.trial_id] or "")) for run in _of(runs, phase)]
-        for phase in (Phase.FINALIST, Phase.CONTROL, Phase.REFERENCE)
-    }
-    # What was planned may be less than what the job asks for, so that it ends in time.
-    final = claim.spec.final.model_copy(update={"epochs": next(run.epochs for run in runs)})
-    spec = claim.spec.model_copy(update={"final": final})
-    searched = searches_planned(job)
-    made = make_report(
-        retrained[Phase.FINALIST],
-        retrained[Phase.CONTROL],
-        retrained[Phase.REFERENCE],
-        data,
-        spec=spec,
-        about=About(job.id, job.name, dataset, spec.strategy, spec.seed, searched, context.settings.plugins),
-        should_stop=context.should_stop,
-        supernet=_supernet(context, claim),
-    )
-    package = context.artifacts.put(made.package)
-    with context.store.write() as session:
-        replaced = jobs.succeed(session, claim, made.verdict, package, made.winner_digest)
-    gc.forget(context.store, context.artifacts, replaced)
-
-
-def _supernet(context: Context, claim: Claim) -> list[tuple[str, float]] | None:
-    """(digest, score) of what a supernet handed over; None of a search without one."""
-    if STRATEGIES[claim.spec.strategy].prepares != "supernet":
-        return None
-    space = claim.spec.search_space()
-    return [
-        (space.digest(Candidate.from_json(entry["candidate"])), entry["score"])
-        for entry in context.prepared(claim.job_id)
-        if entry["score"] is not None
-    ]
-
-
 def _finalists(context: Context, seen: Standstill) -> Following:
     """The best trials of the search; with a single one the winner is known, and its opponents need not wait."""
     with context.store.read() as session:
@@ -168,7 +120,7 @@ def _finalists(context: Context, seen: Standstill) -> Following:
 
 def _after_finalists(context: Context, seen: Standstill, finalists: Sequence[FinalTrial]) -> Following:
     """The opponents of the best of several finalists, retrained as these were."""
-    runs = [_retrained(run, b"") for run in finalists]
+    runs = [retrained(run) for run in finalists]
     if not runs:
         return Following(failure="no retraining of a finalist came to its end")
     digest = choose_winner(runs)
@@ -224,9 +176,3 @@ def _of(runs: Sequence[FinalTrial], phase: Phase) -> list[FinalTrial]:
 
 def _complete(runs: Sequence[FinalTrial]) -> list[FinalTrial]:
     return [run for run in runs if run.state == TrialState.COMPLETE]
-
-
-def _retrained(run: FinalTrial, weights: bytes) -> Retrained:
-    if run.candidate is None or run.digest is None or run.params is None or run.accuracy is None:
-        raise ValueError(f"trial {run.number} ended without a result")
-    return Retrained(run.number, run.candidate, run.digest, run.seed_index, run.params, run.accuracy, weights)

@@ -4,12 +4,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any
 
 from nas.data.images import ImageSet
 from nas.errors import Infeasible, SpaceExhausted, Stopped
-from nas.model import build_network, cost_of
-from nas.model.measure import latency_ms, peak_memory_mb
+from nas.model import cost_of
 from nas.search.proposing import DRAWS, proposals, stubborn
 from nas.search.screening import best_of
 from nas.search.strategy import Observation
@@ -20,6 +18,7 @@ from nas.store import trials
 from nas.store.claims import Claim
 from nas.store.trials import Costs, Twin
 from worker.context import Context
+from worker.measuring import Wanted
 from worker.screening import scorer
 
 log = logging.getLogger(__name__)
@@ -99,11 +98,6 @@ def _costs(context: Context, claim: Claim, candidate: Candidate, data: ImageSet)
     refused = broken(limits, cost)
     if refused or not (slow_ms or peak_mb):
         return costs, refused or ""
-    exported = replace(candidate, shape=candidate.shape.model_copy(update={"auxiliary": 0.0}))
-    network = build_network(exported, in_channels=data.shape[0], outputs=data.outputs).to(context.device)
-    how: dict[str, Any] = {"image": data.shape, "batch_size": limits.batch_size, "device": context.device}
-    if peak_mb:
-        costs = replace(costs, memory_mb=peak_memory_mb(network, **how))
-    if slow_ms:
-        costs = replace(costs, latency_ms=latency_ms(network, **how))
+    found = context.measure(Wanted(candidate, data.shape, data.outputs, limits.batch_size, slow_ms, peak_mb))
+    costs = replace(costs, memory_mb=found.memory_mb, latency_ms=found.latency_ms)
     return costs, broken(limits, cost, latency_ms=costs.latency_ms, memory_mb=costs.memory_mb) or ""

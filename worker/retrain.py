@@ -1,28 +1,59 @@
 """A network of the search that a user asked for: retrained alone, packaged, and proven like a job's winner."""
 
-from nas.data.images import ImageSet
+from collections.abc import Callable
+from dataclasses import replace
+
 from nas.result.publish import About, Retrained, make_package
 from nas.store import jobs, listing, retrains
 from nas.store.claims import Claim
 from nas.store.numbering import searches_planned
 from nas.store.tables import Dataset
+from nas.train.checkpoint import Checkpoint
+from nas.train.epoch import EpochResult
+from worker import train
 from worker.context import Context
-from worker.train import recipe_of, train
+from worker.orders import Machine, Order, Outcome, Packing
 
 
-def retrain(context: Context, claim: Claim) -> None:
-    """Runs a retraining; its package is stored with its end, so that a complete one always has one.
+def prepare(context: Context, claim: Claim) -> Order | None:
+    """The training of a retraining, with what its package says of it; see worker.train.prepare."""
+    order = train.prepare(context, claim)
+    return None if order is None else replace(order, packing=_packing(context, order.claim))
+
+
+def carry_out(order: Order, machine: Machine) -> Outcome:
+    """Trains and packages; a complete retraining always has a package.
 
     Raises:
         VerificationFailed: the package does not reproduce its score.
-        Diverged, LeaseLost, Stopped: see worker.train.
+        Diverged, Stopped: see worker.train.
     """
-    data = context.data(claim.dataset_id)
-    train(context, claim, lambda weights: _package(context, claim, data, weights))
+    packing = order.packing
+    if packing is None:
+        raise ValueError(f"trial {order.claim.number} was sent without what its package says")
+    accuracies = list(packing.accuracies)
+
+    def on_epoch(result: EpochResult, take: Callable[[], Checkpoint], events: bytes | None) -> bool:
+        accuracies.append(result.validation_accuracy)
+        return machine.on_epoch(result, take, events)
+
+    outcome = train.carry_out(order, replace(machine, on_epoch=on_epoch))
+    if outcome.weights is None:
+        return outcome
+    accuracy = max(accuracies) if outcome.best_epoch else accuracies[-1]
+    weights = machine.artifacts.get(outcome.weights.sha256)
+    package = make_package(
+        replace(packing.run, validation_accuracy=accuracy, weights=weights),
+        machine.data,
+        searched=packing.searched,
+        spec=order.claim.spec,
+        about=packing.about,
+        should_stop=machine.should_stop,
+    )
+    return replace(outcome, package=machine.artifacts.put(package))
 
 
-def _package(context: Context, claim: Claim, data: ImageSet, weights: bytes) -> bytes:
-    """The package of the trial's network with these weights."""
+def _packing(context: Context, claim: Claim) -> Packing:
     spec = claim.spec
     with context.store.read() as session:
         job = jobs.get(session, claim.job_id)
@@ -31,18 +62,16 @@ def _package(context: Context, claim: Claim, data: ImageSet, weights: bytes) -> 
         dataset = session.get_one(Dataset, claim.dataset_id).name
     if claim.candidate is None or trial.digest is None or trial.params is None:
         raise ValueError(f"trial {claim.number} was asked for without a candidate")
-    accuracies = [epoch.validation_accuracy for epoch in epochs]
-    # With early stopping the network has the weights of its best epoch.
-    early = recipe_of(claim, claim.candidate, data).early_stop is not None
+    accuracies = tuple(epoch.validation_accuracy for epoch in epochs)
     run = Retrained(
         trial=claim.number,
         candidate=claim.candidate,
         digest=trial.digest,
         seed_index=claim.seed_index,
         params=trial.params,
-        validation_accuracy=max(accuracies) if early else accuracies[-1],
-        weights=weights,
+        validation_accuracy=0.0,
+        weights=b"",
     )
     searched_trials = searches_planned(job)
     about = About(job.id, job.name, dataset, spec.strategy, spec.seed, searched_trials, context.settings.plugins)
-    return make_package(run, data, searched=searched, spec=spec, about=about, should_stop=context.should_stop)
+    return Packing(run, accuracies, searched, about)

@@ -28,6 +28,8 @@ from nas.store.claims import Claim
 from nas.store.moves import locked
 from nas.store.states import TrialState
 from worker.context import Context
+from worker.course import Course
+from worker.orders import Machine, Order, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -41,20 +43,30 @@ CELLS_SIDE, LAYERS_SIDE, STEM_SIDE = 8, 16, 64
 """Pixels that a side keeps: two reductions leave 2×2 of them; chains halve more often, an imagenet stem by eight."""
 
 
-def screen(context: Context, claim: Claim) -> None:
-    """Scores a batch of random candidates within the job's limits, and ends the trial with them as its result.
+def prepare(context: Context, claim: Claim) -> Order | None:
+    """A screening needs nothing but the data set, which is read here, so that one that cannot be is told of at once.
+
+    Raises:
+        DatasetUnready, DiskFull: see nas.errors.
+    """
+    context.data(claim.dataset_id)
+    return Order(claim)
+
+
+def carry_out(order: Order, machine: Machine) -> Outcome:
+    """Scores a batch of random candidates within the job's limits.
 
     The artifact `candidates` is {"candidates": [Scored, …]} as JSON, in the order in which they were drawn. Left out
     is what cannot be built or has no finite score. After the claim's deadline there are fewer of them.
 
     Raises:
-        LeaseLost, Stopped: see nas.errors.
+        Stopped: see nas.errors.
     """
-    data = context.data(claim.dataset_id)
-    score = scorer(claim.spec, data)
+    claim = order.claim
+    score = scorer(claim.spec, machine.data)
     found: list[Scored] = []
-    for candidate, params, macs in _drawn(claim, data):
-        if context.should_stop():
+    for candidate, params, macs in _drawn(claim, machine.data):
+        if machine.should_stop():
             raise Stopped
         if claim.deadline is not None and datetime.now(UTC) >= claim.deadline:
             break
@@ -63,11 +75,19 @@ def screen(context: Context, claim: Claim) -> None:
             found.append(Scored(candidate, value, params, macs))
     log.info("job %s trial %d: %d candidates scored", claim.job_id, claim.number, len(found))
     content = json.dumps({"candidates": [scored.to_json() for scored in found]})
-    stored = context.artifacts.put(content.encode())
+    return Outcome(candidates=machine.artifacts.put(content.encode()))
+
+
+def conclude(context: Context, claim: Claim, outcome: Outcome, course: Course) -> None:
+    """Ends a preparation with the candidates that it found, and what there is to say of them. Raises LeaseLost."""
+    if outcome.candidates is None:
+        raise ValueError(f"trial {claim.number} ended without a list of candidates")
     with context.store.write() as session:
         locked(session, claim.job_id)  # before the trial: the order of locks
-        trials.attach(session, claim, "candidates", stored)
-        trials.finish(session, claim, TrialState.COMPLETE)
+        trials.attach(session, claim, "candidates", outcome.candidates)
+        checkpoint = trials.finish(session, claim, TrialState.COMPLETE, error=outcome.note)
+    if checkpoint:
+        context.artifacts.delete(checkpoint)
 
 
 def scorer(spec: JobSpec, data: ImageSet) -> Callable[[Candidate], float]:

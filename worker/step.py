@@ -2,21 +2,27 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
-from nas.store import claims, queue, trials
+from nas.errors import Stopped
+from nas.store import claims, drivers, queue, trials
 from nas.store.claims import Claim
 from nas.store.leases import Lease
 from nas.store.queue import Standing, Survey
-from nas.store.states import Phase
+from nas.store.states import Phase, Reason
+from nas.train.checkpoint import Checkpoint
+from nas.train.epoch import EpochResult
 from worker.context import Context
+from worker.course import Course
 from worker.ending import settle
-from worker.finals import move_on, report
+from worker.finals import move_on
+from worker.needs import need_of
+from worker.orders import Machine, Order, Outcome
+from worker.phases import PARTS
 from worker.promote import promote
-from worker.retrain import retrain
-from worker.screening import screen
-from worker.supernet import search
-from worker.train import train
+from worker.train import write_epochs
+from worker.writer import Done, Writer
 
 log = logging.getLogger(__name__)
 
@@ -24,20 +30,30 @@ log = logging.getLogger(__name__)
 def step(context: Context) -> bool:
     """Does the most useful thing there is to do; False if there was nothing."""
     trials.reap(context.store)
+    drivers.reap(context.store)
     seen = look(context)
     settled = next((job.job_id for job in seen.ripe if not job.promotes), None)
     # before anything else: it is short, and a job that is done must not wait until all others are
     if (settled or seen.leftover) and move_on(context, settled):
         return True
+    if seen.offers and seen.offers[0].drives and drive(context, seen.offers[0].job_id):
+        return True
     claim = take(context, seen)
     if claim is None:
         return bool(seen.ripe) and move_on(context, seen.ripe[0].job_id)
-    context.heartbeat.keep(claim)
+    context.grip.keep(claim)
     try:
         run(context, claim)
     finally:
-        context.heartbeat.keep(None)
+        context.grip.keep(None)
     return True
+
+
+def drive(context: Context, job_id: str) -> bool:
+    """Drives a job on Ray until it ends or another one drives it; False if that cannot be done now."""
+    from worker.cluster.driver import drive  # Ray, which most workers never need: seconds of imports
+
+    return drive(context, job_id)
 
 
 LOOKS: Final = 8
@@ -47,14 +63,15 @@ LOOKS: Final = 8
 def look(context: Context) -> Survey:
     """What there is to do."""
     with context.store.read() as session:
-        return queue.survey(session, str(context.device))
+        return queue.survey(session, str(context.device), ray=context.ray, driving=context.driving)
 
 
 def take(context: Context, seen: Survey) -> Claim | None:
     """A trial of the job whose turn it is, if there is any."""
     for looks_left in reversed(range(LOOKS)):
+        offers = [offer for offer in seen.offers if not offer.drives]
         exact = len(seen.offers) > 1 and looks_left > 0
-        for offer in seen.offers:
+        for offer in offers:
             claim = take_of(context, offer, exact=exact)
             if claim is not None:
                 return claim
@@ -86,20 +103,53 @@ def run(context: Context, claim: Claim) -> None:
     with context.stages.trial(claim, context.worker):
         log.info("job %s trial %d (%s): attempt %d", claim.job_id, claim.number, claim.phase, claim.attempt)
         try:
-            RUNS[claim.phase](context, claim)
+            order = PARTS[claim.phase].prepare(context, claim)
+            if order is not None:
+                carry_out_here(context, order)
         except Exception as error:
             settle(context, claim, error)
+        finally:
+            context.seat.leave()
     context.stages.flush(context.store)
 
 
-RUNS: Final[dict[Phase, Callable[[Context, Claim], None]]] = {
-    Phase.SCREENING: screen,
-    Phase.SUPERNET: search,
-    Phase.SEARCH: train,
-    Phase.FINALIST: train,
-    Phase.CONTROL: train,
-    Phase.REFERENCE: train,
-    Phase.REPORT: report,
-    Phase.RETRAIN: retrain,
-}
-"""What a trial of each phase does."""
+def carry_out_here(context: Context, order: Order) -> None:
+    """Trains in this process. If the time is over in the middle of an epoch, that one does not count."""
+    claim = order.claim
+    course, parts = Course(context, claim), PARTS[claim.phase]
+
+    writer = Writer(lambda done: write_epochs(context, claim, done))
+
+    def on_epoch(result: EpochResult, take: Callable[[], Checkpoint], events: bytes | None) -> bool:
+        context.stages.add("epochs", claim.phase)
+        context.stages.flush(context.store)
+        if claim.phase == Phase.SEARCH and result.epoch == claim.epochs:
+            course.last = Done(result, None, events)
+            return True
+        with context.stages.timed("checkpoint"):
+            done = Done(result, take(), events)
+        with context.stages.timed("report"):
+            writer.add(done)
+            if result.epoch >= (course.stage or claim.stage):  # it is compared with what the rows say
+                writer.settle()
+        return course.goes_on(result.epoch)
+
+    machine = Machine(
+        data=context.data(claim.dataset_id),
+        artifacts=context.artifacts,
+        device=context.device,
+        source=context.source,
+        on_epoch=on_epoch,
+        should_stop=lambda: context.should_stop() or course.out_of_time(),
+    )
+    need = need_of(order, machine.data, context.device)
+    try:
+        if need is not None:
+            context.seat.take(need, machine.should_stop)
+        with writer:
+            outcome = parts.carry_out(order, machine)
+    except Stopped:
+        if context.should_stop() or not course.out_of_time():
+            raise
+        course.ended, outcome = Reason.BUDGET, Outcome()
+    parts.conclude(context, claim, replace(outcome, peak_bytes=context.seat.peak_bytes()), course)

@@ -18,31 +18,39 @@ from nas.space import Candidate, CellSpace
 from nas.space.cost import cost as formula
 from nas.space.limits import broken
 from nas.spec import JobSpec
-from nas.store import trials
 from nas.store.claims import Claim
-from nas.store.moves import locked
-from nas.store.states import TrialState
 from nas.train.checkpoint import Checkpoint
 from nas.train.epoch import EpochResult
 from nas.train.recipe import Recipe
 from worker.context import Context
-from worker.train import halved, report_epoch, resumed
+from worker.orders import Machine, Order, Outcome
+from worker.train import checkpoint_of, halved, resumed
 
 log = logging.getLogger(__name__)
 
 
-def search(context: Context, claim: Claim) -> None:
-    """Trains the job's supernet, reports every epoch, and ends the trial with the candidates that it found.
+def prepare(context: Context, claim: Claim) -> Order | None:
+    """The training of the job's supernet, from its checkpoint if there is one.
+
+    Raises:
+        DatasetUnready, DiskFull, LeaseLost: see nas.errors.
+    """
+    context.data(claim.dataset_id)  # one that cannot be read is told of before anything is sent anywhere
+    claim, checkpoint = resumed(context, claim)
+    return Order(claim, resume=checkpoint)
+
+
+def carry_out(order: Order, machine: Machine) -> Outcome:
+    """Trains the supernet, and stores the candidates that it found.
 
     The artifact `candidates` is {"candidates": [{"candidate": …, "score": …}, …], "reason": … or null} as JSON, best
     first, all within the job's limits of size. The reason stands in the trial's `error` too. At the claim's deadline
     there is what there is.
 
     Raises:
-        DatasetUnready, DiskFull, Diverged, LeaseLost, Stopped: see nas.errors.
+        Diverged, Stopped: see nas.errors.
     """
-    data = context.data(claim.dataset_id)
-    claim, resume = resumed(context, claim)
+    claim, data = order.claim, machine.data
     spec = claim.spec
     space = spec.search_space()
     options = spec.strategy_options()
@@ -51,10 +59,9 @@ def search(context: Context, claim: Claim) -> None:
     assert isinstance(space, CellSpace)  # noqa: S101
 
     def on_epoch(result: EpochResult, take: Callable[[], Checkpoint]) -> bool:
-        report_epoch(context, claim, result, take())
         # An epoch that would not be through in time is not begun.
         ends = datetime.now(UTC) + timedelta(seconds=result.seconds)
-        return claim.deadline is None or ends < claim.deadline
+        return machine.on_epoch(result, take, None) and (claim.deadline is None or ends < claim.deadline)
 
     found = search_one_shot(
         space,
@@ -63,21 +70,16 @@ def search(context: Context, claim: Claim) -> None:
         options,
         method=cast(MethodName, spec.strategy),
         seed=derive(spec.seed, "supernet"),
-        device=context.device,
+        device=machine.device,
         on_epoch=on_epoch,
-        should_stop=context.should_stop,
+        should_stop=machine.should_stop,
         allows=lambda candidate: _allows(spec, candidate, data),
-        resume=resume,
+        resume=checkpoint_of(order, machine),
     )
     log.info("job %s: the supernet found %d candidates", claim.job_id, len(found.candidates))
     entries = [{"candidate": candidate.to_json(), "score": score} for candidate, score in found.candidates]
-    stored = context.artifacts.put(json.dumps({"candidates": entries, "reason": found.reason}).encode())
-    with context.store.write() as session:
-        locked(session, claim.job_id)  # before the trial: the order of locks
-        trials.attach(session, claim, "candidates", stored)
-        checkpoint = trials.finish(session, claim, TrialState.COMPLETE, error=found.reason)
-    if checkpoint:
-        context.artifacts.delete(checkpoint)
+    stored = machine.artifacts.put(json.dumps({"candidates": entries, "reason": found.reason}).encode())
+    return Outcome(candidates=stored, note=found.reason)
 
 
 def _recipe(claim: Claim, space: CellSpace, data: ImageSet) -> Recipe:

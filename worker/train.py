@@ -1,32 +1,39 @@
-"""A trial that trains a network: propose if it has no candidate yet, train, report every epoch, end."""
+"""A trial that trains a network: chosen if it has no candidate yet, trained, written down every epoch and at its end.
+
+See worker.orders for the three parts.
+"""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
+from sqlalchemy.orm import Session
 from torch import Tensor
 
 from nas.data.images import ImageSet
-from nas.errors import Stopped
 from nas.result.package import make_classifier, weights_to_bytes
 from nas.search.pruning import make_pruner
 from nas.seeds import derive
 from nas.space import Candidate
 from nas.space.canonical import digest
 from nas.store import files, setbacks, trials
+from nas.store.artifacts import Stored
 from nas.store.claims import Claim
 from nas.store.moves import locked
 from nas.store.states import Phase, Reason, TrialState
 from nas.train.board import Board
 from nas.train.checkpoint import Checkpoint
 from nas.train.epoch import EpochResult
+from nas.train.parallel import devices_for
 from nas.train.recipe import Recipe
-from worker.cache import UNUSABLE, Source, key_of, look_up, replay
+from worker.cache import UNUSABLE, key_of, look_up, replay
 from worker.context import Context
 from worker.course import Course
 from worker.evaluate import evaluate
+from worker.orders import TOGETHER, Machine, Order, Outcome, tag_of
 from worker.propose import propose
+from worker.writer import Done
 
 log = logging.getLogger(__name__)
 
@@ -34,112 +41,114 @@ SMALLEST_HALVED: Final = 4
 """A batch that is halved has so many images at least: batch norms cannot do with one."""
 
 
-def train(context: Context, claim: Claim, package: Callable[[bytes], bytes] | None = None) -> None:
-    """Runs a search trial, or the retraining of a finalist, a control or the reference.
+def prepare(context: Context, claim: Claim) -> Order | None:
+    """Chooses what a search trial trains; takes over what is trained already, of a retraining too.
 
-    Args:
-        context, claim: see worker.step.
-        package: makes a package of the weights of a retraining, to be kept with it.
+    Returns:
+        None if the trial has come to its end with that, or waits at a rung.
 
     Raises:
-        DatasetUnready, DiskFull, Diverged, Infeasible, LeaseLost, SpaceExhausted, Stopped: see nas.errors.
+        DatasetUnready, DiskFull, Infeasible, LeaseLost, SpaceExhausted, Stopped: see nas.errors.
     """
     data = context.data(claim.dataset_id)
     with context.stages.timed("propose"):
         candidate = claim.candidate or propose(context, claim, data)
+    claim = replace(claim, candidate=candidate)
     recipe = recipe_of(claim, candidate, data)
     course = Course(context, claim)
-    trained = Trained(course)
-    if course.goes_on(claim.epoch):
-        begun = replace(claim, stage=course.stage)
-        source = look_up(context, begun, key_of(context, claim, candidate, recipe, seed_of(claim, candidate)))
-        left = replay(context, begun, source, course) if source is not None else begun
-        trained = _fit(context, left, candidate, data, recipe) if left is not None else _taken(course, source)
-    if trained.course.paused:
+    ended = Outcome(best_epoch=recipe.early_stop is not None)
+    if not course.goes_on(claim.epoch):
+        conclude(context, claim, ended, course)
+        return None
+    claim = replace(claim, stage=course.stage)
+    key = key_of(context, claim, candidate, recipe, seed_of(claim, candidate))
+    # What Ray compares has to be trained: its schedulers know only what they see.
+    compared_by_ray = claim.phase == Phase.SEARCH and claim.spec.scheduler is not None
+    source = None if compared_by_ray else look_up(context, claim, key)
+    left = replay(context, claim, source, course) if source is not None else claim
+    if left is not None:
+        left, checkpoint = resumed(context, left)
+        return Order(left, resume=checkpoint)
+    there = source is not None and not course.paused and not course.ended  # or it was compared, or late, on the way
+    if source is not None and there and source.weights is not None:
+        # Stored once more, so that they stay if the first trial is deleted at this moment.
+        return Order(claim, weights=context.artifacts.put(source.weights))
+    if source is not None and there and source.found.diverged is not None:
         with context.store.write() as session:
-            trials.pause(session, claim)
-        return
-    # With early stopping the network is left with the weights of its best epoch, which is what it is judged by.
-    _end(context, claim, trained, package, best_epoch=recipe.early_stop is not None)
+            replaced = setbacks.record(session, claim, Reason.DIVERGED, source.found.diverged)
+        _delete(context, replaced)
+    else:
+        conclude(context, claim, ended, course)
+    return None
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Trained:
-    """How far a training has come.
+def carry_out(order: Order, machine: Machine) -> Outcome:
+    """Trains a candidate; the weights of a retraining are stored.
 
-    Attributes:
-        course: what became of the trial.
-        content: the weights of a retraining.
-        diverged: why it ended, if the training that it was taken over from diverged.
+    Raises:
+        Diverged, Stopped: see nas.errors.
     """
-
-    course: Course
-    content: bytes | None = None
-    diverged: str | None = None
-
-
-def _taken(course: Course, source: Source | None) -> Trained:
-    """What a trial has that was taken over; what was compared or ran out of time on the way is not at its end."""
-    if source is None or course.paused or course.ended:
-        return Trained(course)
-    return Trained(course, source.weights, source.found.diverged)
-
-
-def _end(
-    context: Context, claim: Claim, trained: Trained, package: Callable[[bytes], bytes] | None, *, best_epoch: bool
-) -> None:
-    """Files first, then the trial's end with their rows; weights that were taken over are stored once more.
-
-    So they stay if the first trial is deleted at this moment.
-    """
-    content, ended = trained.content, trained.course.ended
-    weights = context.artifacts.put(content) if content is not None else None
-    packed = context.artifacts.put(package(content)) if content is not None and package is not None else None
-    with context.store.write() as session:
-        if packed is not None:
-            locked(session, claim.job_id)  # before the trial: the order of locks
-            trials.attach(session, claim, "package", packed)
-        if trained.diverged is not None:
-            checkpoint = setbacks.record(session, claim, Reason.DIVERGED, trained.diverged)
-        else:
-            state = TrialState.PRUNED if ended else TrialState.COMPLETE
-            best = best_epoch and not ended
-            checkpoint = trials.finish(session, claim, state, reason=ended, weights=weights, best_epoch=best)
-    if checkpoint:
-        context.artifacts.delete(checkpoint)
-
-
-def _fit(context: Context, claim: Claim, candidate: Candidate, data: ImageSet, recipe: Recipe) -> Trained:
-    """The training itself. If the time is over in the middle of an epoch, that one does not count."""
-    claim, resume = resumed(context, claim)
-    course = Course(context, claim)
+    claim, data = order.claim, machine.data
+    if claim.candidate is None:
+        raise ValueError(f"trial {claim.number} has no candidate")
+    recipe = recipe_of(claim, claim.candidate, data)
+    best_epoch = recipe.early_stop is not None
+    if order.weights is not None:
+        return Outcome(weights=order.weights, best_epoch=best_epoch)
     board = Board() if claim.spec.tensorboard else None
 
     def on_epoch(result: EpochResult, take: Callable[[], Checkpoint]) -> bool:
-        report_epoch(context, claim, result, take(), board)
-        return course.goes_on(result.epoch)
+        return machine.on_epoch(result, take, board.take() if board is not None else None)
 
-    try:
-        network = evaluate(
-            candidate,
-            data,
-            recipe,
-            seed=seed_of(claim, candidate),
-            device=context.device,
-            on_epoch=on_epoch,
-            should_stop=lambda: context.should_stop() or course.out_of_time(),
-            resume=resume,
-            source=_source(context, claim),
-            board=board,
-        )
-    except Stopped:
-        if context.should_stop() or not course.out_of_time():
-            raise
-        course.ended = Reason.BUDGET
-        return Trained(course)
+    network = evaluate(
+        claim.candidate,
+        data,
+        recipe,
+        seed=seed_of(claim, claim.candidate),
+        device=machine.device,
+        on_epoch=on_epoch,
+        should_stop=machine.should_stop,
+        resume=checkpoint_of(order, machine),
+        source=_source(claim, machine),
+        board=board,
+        devices=devices_for(machine.device, claim.spec.final.devices) if claim.phase in TOGETHER else (),
+    )
     if claim.phase == Phase.SEARCH:
-        return Trained(course)
-    return Trained(course, weights_to_bytes(make_classifier(network.cpu(), data)))
+        return Outcome(best_epoch=best_epoch)
+    weights = machine.artifacts.put(weights_to_bytes(make_classifier(network.cpu(), data)))
+    return Outcome(weights=weights, best_epoch=best_epoch)
+
+
+def conclude(context: Context, claim: Claim, outcome: Outcome, course: Course) -> None:
+    """Writes how a training ended, or that it waits at a rung. Raises LeaseLost."""
+    if course.paused:
+        with context.store.write() as session:
+            trials.pause(session, claim)
+        return
+    last = course.last
+    log = context.artifacts.put(last.events) if last is not None and last.events is not None else None
+    with context.store.write() as session:
+        if last is not None:  # in one transaction: nothing is left to go on from after it
+            _report(context, session, claim, last, None, log)
+        if outcome.package is not None:
+            locked(session, claim.job_id)  # before the trial: the order of locks
+            trials.attach(session, claim, "package", outcome.package)
+        replaced = trials.finish(
+            session,
+            claim,
+            TrialState.PRUNED if course.ended else TrialState.COMPLETE,
+            reason=course.ended,
+            weights=outcome.weights,
+            # With early stopping the network is left with the weights of its best epoch: what it is judged by.
+            best_epoch=outcome.best_epoch and not course.ended,
+            peak_bytes=outcome.peak_bytes,
+        )
+    _delete(context, replaced)
+
+
+def _delete(context: Context, checkpoint: str | None) -> None:
+    if checkpoint:
+        context.artifacts.delete(checkpoint)
 
 
 def recipe_of(claim: Claim, candidate: Candidate, data: ImageSet) -> Recipe:
@@ -173,10 +182,10 @@ def seed_of(claim: Claim, candidate: Candidate) -> int:
     return derive(claim.spec.seed, "retrain", claim.seed_index)
 
 
-def resumed(context: Context, claim: Claim) -> tuple[Claim, Checkpoint | None]:
-    """What an earlier attempt or an earlier stage left; None of a trial that begins, or has to begin anew.
+def resumed(context: Context, claim: Claim) -> tuple[Claim, str | None]:
+    """The sha256 of the checkpoint that an earlier attempt or stage left; None if a trial begins, or has to anew.
 
-    Epochs without a checkpoint to go on from are forgotten: it was taken over in part, or the file is damaged or gone.
+    Epochs without a checkpoint to go on from are forgotten: they were taken over, or the file is damaged or gone.
 
     Raises:
         ArtifactsAway, LeaseLost: see nas.errors.
@@ -194,34 +203,45 @@ def resumed(context: Context, claim: Claim) -> tuple[Claim, Checkpoint | None]:
         else:
             if checkpoint.epoch == claim.epoch:
                 log.info("job %s trial %d goes on after epoch %d", claim.job_id, claim.number, claim.epoch)
-                return claim, checkpoint
+                return claim, sha256
             why = f"its checkpoint is of epoch {checkpoint.epoch}"
     log.warning("job %s trial %d trains its %d epochs again: %s", claim.job_id, claim.number, claim.epoch, why)
     with context.store.write() as session:
         return setbacks.restart(session, claim), None
 
 
-def _source(context: Context, claim: Claim) -> dict[str, Tensor] | None:
+def checkpoint_of(order: Order, machine: Machine) -> Checkpoint | None:
+    """What the training goes on from, if it does."""
+    return None if order.resume is None else Checkpoint.from_bytes(machine.artifacts.get(order.resume))
+
+
+def _source(claim: Claim, machine: Machine) -> Mapping[str, Tensor] | None:
     """The network that a transfer starts from; the reference is a network of its own and starts from nothing."""
     transfer = claim.spec.transfer
     if transfer is None or transfer.weights is None or claim.phase == Phase.REFERENCE:
         return None
-    return context.source(transfer.weights)
+    return machine.source(transfer.weights)
 
 
-def report_epoch(
-    context: Context, claim: Claim, result: EpochResult, checkpoint: Checkpoint, board: Board | None = None
-) -> None:
-    """Records an epoch with the checkpoint that follows it. Raises LeaseLost."""
-    # File first, row second; two jobs may train the same network, and deleting one's file must not hit the other's.
-    with context.stages.timed("checkpoint"):
-        stored = context.artifacts.put(checkpoint.to_bytes(tag=f"{claim.trial_id}.{claim.attempt}"))
-        events = context.artifacts.put(board.take()) if board is not None else None
-    with context.stages.timed("report"), context.store.write() as session:
-        replaced = trials.report(session, claim, result, stored, context.settings.lease_s)
-        if events is not None:
-            trials.attach(session, claim, f"tensorboard-{result.epoch:04d}", events)
-    context.stages.add("epochs", claim.phase)
-    context.stages.flush(context.store)
-    if replaced:
-        context.artifacts.delete(replaced)
+def write_epochs(context: Context, claim: Claim, done: Sequence[Done]) -> None:
+    """Records epochs, their TensorBoard logs, and the checkpoint that follows the last of them. Raises LeaseLost."""
+    checkpoint = done[-1].checkpoint  # files first, rows second
+    stored = context.artifacts.put(checkpoint.to_bytes(tag=tag_of(claim))) if checkpoint is not None else None
+    logs = [context.artifacts.put(one.events) if one.events is not None else None for one in done]
+    with context.store.write() as session:
+        replaced = [
+            _report(context, session, claim, one, stored if one is done[-1] else None, log)
+            for one, log in zip(done, logs, strict=True)
+        ]
+    for sha256 in replaced:
+        _delete(context, sha256)
+
+
+def _report(
+    context: Context, session: Session, claim: Claim, done: Done, checkpoint: Stored | None, log: Stored | None
+) -> str | None:
+    """The sha256 of the checkpoint that is replaced. Raises LeaseLost."""
+    replaced = trials.report(session, claim, done.result, checkpoint, context.settings.lease_s)
+    if log is not None:
+        trials.attach(session, claim, f"tensorboard-{done.result.epoch:04d}", log)
+    return replaced

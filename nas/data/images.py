@@ -19,7 +19,7 @@ __all__ = ["SMALLEST_CLASS", "SPLITS", "TASKS", "ImageSet", "split_given", "spli
 TASKS: Final = ("single_label", "multi_label", "regression")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class ImageSet:
     """Images with labels and their split.
 

@@ -1,7 +1,9 @@
 """A data set on the training device, and its augmentation as batched tensor operations there."""
 
+import threading
 from dataclasses import dataclass
 from typing import Self
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
@@ -10,8 +12,11 @@ from torch import Tensor, nn
 
 from nas.data.images import ImageSet
 
+_HELD: WeakKeyDictionary[ImageSet, WeakValueDictionary[tuple[str, torch.device], "Batchable"]] = WeakKeyDictionary()
+_LOCK = threading.Lock()
 
-@dataclass(frozen=True, eq=False, slots=True)
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Batchable:
     """Part of a data set as two tensors on one device.
 
@@ -25,12 +30,23 @@ class Batchable:
 
     @classmethod
     def of(cls, data: ImageSet, split: str, device: torch.device) -> Self:
-        """The split `train`, `validation` or `test` of a data set."""
-        indices = getattr(data, split)
-        return cls(
-            torch.from_numpy(data.images[indices]).to(device),
-            torch.from_numpy(data.labels[indices]).to(device),
-        )
+        """The split `train`, `validation` or `test` of a data set: the same tensors for all who have it at the time.
+
+        Nobody may change them.
+        """
+        with _LOCK:
+            held = _HELD.setdefault(data, WeakValueDictionary())
+            found = held.get((split, device))
+            if found is None:
+                indices = getattr(data, split)
+                found = held[split, device] = cls(
+                    torch.from_numpy(data.images[indices]).to(device),
+                    torch.from_numpy(data.labels[indices]).to(device),
+                )
+        if device.type == "cuda":  # their memory is not to be used again before this stream has read them, too
+            for tensor in (found.images, found.labels):
+                tensor.record_stream(torch.cuda.current_stream(device))
+        return found  # type: ignore[return-value]  # there is one class
 
     def __len__(self) -> int:
         return len(self.labels)

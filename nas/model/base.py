@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nas.model.chance import Noise, drop
 from nas.model.layout import keep_format
 
 
@@ -15,6 +16,8 @@ class Network(nn.Module, ABC):
         auxiliary: weight of the auxiliary head's loss; 0.0 where there is none.
         auxiliary_head: on the feature maps of the middle, or None.
         progress: share of the training done; see set_progress.
+        noise: where dropout and drop-path draw from.
+        dropout: share of the features that is dropped before the classifier in training.
     """
 
     def __init__(self, dropout: float = 0.0) -> None:
@@ -22,7 +25,8 @@ class Network(nn.Module, ABC):
         self.auxiliary = 0.0
         self.auxiliary_head: nn.Module | None = None
         self.progress = 0.0
-        self.dropout = nn.Dropout(dropout)
+        self.noise = Noise()
+        self.dropout = dropout
 
     classifier: nn.Linear
 
@@ -46,7 +50,8 @@ class Network(nn.Module, ABC):
         self.progress = share
 
     def _classify(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n outputs"]:
-        logits: Tensor = self.classifier(self.dropout(keep_format(features).mean(dim=(2, 3))))
+        pooled = keep_format(features).mean(dim=(2, 3))
+        logits: Tensor = self.classifier(drop(pooled, self.dropout if self.training else 0.0, self.noise))
         return logits
 
 

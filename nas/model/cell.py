@@ -1,10 +1,13 @@
 """One cell of a network."""
 
+from typing import Final
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nas.model.blocks import ReLUConvBN
+from nas.model.chance import Noise, drop
 from nas.model.downsample import downsample
 from nas.model.layout import keep_format
 from nas.model.merge import MERGES
@@ -12,6 +15,9 @@ from nas.model.ops import build_op
 from nas.model.style import Style
 from nas.space.genotype import INPUTS, Cell
 from nas.space.shape import Shape
+
+WHOLE: Final = Noise()
+"""Draws for a whole batch from torch's own generator."""
 
 
 class CellModule(nn.Module):
@@ -61,13 +67,18 @@ class CellModule(nn.Module):
             self.shortcut = _shortcut(c_prev, self.out_channels, style, reduction=reduction)
 
     def forward(
-        self, s0: Float[Tensor, "n c0 h0 w0"], s1: Float[Tensor, "n c1 h1 w1"], drop: float = 0.0
+        self,
+        s0: Float[Tensor, "n c0 h0 w0"],
+        s1: Float[Tensor, "n c1 h1 w1"],
+        dropped: float = 0.0,
+        noise: Noise = WHOLE,
     ) -> Float[Tensor, "n c_out h w"]:
         """See the class.
 
         Args:
             s0, s1: outputs of the last cell but one and of the last.
-            drop: probability that an edge gives nothing for an image (drop_path).
+            dropped: probability that an edge gives nothing for an image (drop_path).
+            noise: where drop_path draws from.
         """
         states: list[Tensor] = [self.pre0(s0), self.pre1(s1)]
         for edges, operations, merge in zip(self.cell.nodes, self.nodes, self.merges, strict=True):
@@ -76,19 +87,18 @@ class CellModule(nn.Module):
             for edge, operation in zip(edges, operations, strict=True):
                 term = operation(states[edge.source])
                 # As published: an identity is never dropped, so that a gradient always has a way through.
-                terms.append(drop_path(term, drop) if drop > 0 and not isinstance(operation, nn.Identity) else term)
+                terms.append(term if isinstance(operation, nn.Identity) else drop_path(term, dropped, noise))
             states.append(merge(terms))
         out = torch.cat([keep_format(states[index]) for index in self.cell.concat], dim=1)
         return out if self.shortcut is None else out + self.shortcut(s1)
 
 
-def drop_path(x: Float[Tensor, "n c h w"], probability: float) -> Float[Tensor, "n c h w"]:
+def drop_path(x: Float[Tensor, "n c h w"], probability: float, noise: Noise = WHOLE) -> Float[Tensor, "n c h w"]:
     """Sets whole images to zero with that probability and scales the others up, so that the mean stays what it was.
 
-    Larsson et al. 2017, per image as in the published code of Liu et al. 2019. Draws from torch's global generator.
+    Larsson et al. 2017, per image as in the published code of Liu et al. 2019.
     """
-    keep = 1 - probability
-    return x * (x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep) / keep)
+    return drop(x, probability, noise, images=True)
 
 
 def _shortcut(c_in: int, c_out: int, style: Style, *, reduction: bool) -> nn.Module:

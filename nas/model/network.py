@@ -77,11 +77,11 @@ class CellNetwork(Network):
 
     def features(self, x: Float[Tensor, "n c h w"]) -> tuple[Float[Tensor, "n a i j"], Float[Tensor, "n b k l"]]:
         """See Network."""
-        drop = self.drop_path * self.progress if self.training else 0.0
+        dropped = self.drop_path * self.progress if self.training else 0.0
         s0, s1 = self.stem(x)
         middle = s1
         for index, cell in enumerate(self.cells):
-            s0, s1 = s1, cell(s0, s1, drop)
+            s0, s1 = s1, cell(s0, s1, dropped, self.noise)
             if index == self.middle:
                 middle = s1
         return s1, middle

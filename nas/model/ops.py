@@ -1,6 +1,7 @@
 """The operations of a cell as torch modules: one visible table, one builder signature, and the user's own beside it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final
 
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from nas import plugins
 from nas.errors import GenotypeError, shorten
 from nas.model.blocks import Conv7x1x1x7, DilConv, GroupConv, ReLUConvBN, SepConv, Zero
+from nas.model.chance import drawing
 from nas.model.downsample import downsample
 from nas.model.style import Style
 
@@ -77,7 +79,8 @@ class UserOperation(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
         """See the class."""
-        out: Tensor = self.module(x)
+        with drawing() if self.training else nullcontext():
+            out: Tensor = self.module(x)
         height, width = (-(-side // self.stride) for side in x.shape[2:])
         given: object = tuple(out.shape) if isinstance(out, Tensor) else out
         if given != (x.shape[0], x.shape[1], height, width):

@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nas.model.chance import seeded
 from nas.model.network import build_network
 from nas.model.style import ACTIVATIONS
 from nas.space import Candidate
@@ -68,8 +69,7 @@ def score_candidate(candidate: Candidate, images: Float[Tensor, "n c h w"], *, o
     Raises:
         GenotypeError: see nas.model.build_network.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = build_network(candidate, in_channels=images.shape[1], outputs=outputs)
         return nwot(network, images)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
-from scipy.stats import kendalltau
 from torch import Tensor
 
 from nas.data.tensors import Batchable, Normalise
@@ -90,4 +89,6 @@ def kendall_tau(pairs: Sequence[tuple[float, float]]) -> float | None:
     """
     if any(len({pair[side] for pair in pairs}) < 2 for side in (0, 1)):
         return None
+    from scipy.stats import kendalltau  # most of a second, and few jobs have a supernet
+
     return float(kendalltau(*zip(*pairs, strict=True)).statistic)

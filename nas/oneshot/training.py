@@ -12,6 +12,7 @@ from nas.data.augment import augment
 from nas.data.images import ImageSet
 from nas.data.tensors import Batchable, Normalise
 from nas.errors import Stopped
+from nas.model.chance import own_noise, reseed, seeded
 from nas.oneshot.discretise import Strengths
 from nas.oneshot.gradients import first_order, momentum_and_decay, second_order
 from nas.oneshot.methods import KINDS, METHODS, Architecture, Draw, Method, temperature
@@ -90,8 +91,7 @@ class Training:
             GenotypeError, InvalidInput: an operation that cannot be built; a loss that is none for the task.
         """
         method = METHODS[plan.method]
-        with torch.random.fork_rng(devices=[]):  # drawn on the CPU, the same on every device
-            torch.manual_seed(seed)
+        with seeded(seed):  # drawn on the CPU, the same on every device
             supernet = Supernet(
                 space.ops, space.nodes, shape, in_channels=data.shape[0], outputs=data.outputs, share=plan.share
             )
@@ -168,9 +168,8 @@ class Training:
         draw = self.draw(generator)
         steps = steps_an_epoch(len(self.weights_half), recipe)
         total, lr = torch.zeros((), device=self.device), 0.0
-        cuda = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(cuda):
-            torch.manual_seed(derive(self.seed, "network", epoch))  # for what users' operations may draw
+        with own_noise(self.device) as chance:
+            reseed(chance, derive(self.seed, "network", epoch))  # for what users' operations may draw
             self.supernet.train()
             batches = self._batches(self.weights_half, steps, generator)
             others = self._batches(self.alphas_half, steps, generator) if learns else iter(())

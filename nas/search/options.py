@@ -1,8 +1,9 @@
 """What a job may say about its strategy and its pruning: one model each, whose JSON schema the API shows. No torch."""
 
-from typing import Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from nas.strict import Strict
 
@@ -111,3 +112,53 @@ class PruningSpec(Strict):
     first: int | None = Field(
         None, ge=1, le=1_000, description="epochs of the first rung; null: what suits budget.epochs"
     )
+
+
+METHODS_OF: Final[dict[str, tuple[str, ...]]] = {
+    "eta": ("asha", "hyperband"),
+    "first": ("asha",),
+    "every": ("pbt",),
+    "quantile": ("pbt",),
+    "resample": ("pbt",),
+}
+"""Option of Ray's schedulers → the methods that it says something about."""
+
+
+class SchedulerSpec(Strict):
+    """Which of Ray's own schedulers decides which trials stop, or what they go on with."""
+
+    method: Literal["asha", "hyperband", "pbt"] = Field(
+        description="asha: stopped at rungs unless among the best there; hyperband: brackets that begin at several "
+        "rungs, each of which waits for its trials; pbt: trials go on with the weights of better ones, and with "
+        "changed values of the recipe's fields that are open to search"
+    )
+    eta: int = Field(3, ge=2, le=100, description="asha, hyperband: one trial in so many goes on")
+    first: int | None = Field(
+        None,
+        ge=1,
+        le=1_000,
+        description="asha: epochs before a trial may be stopped; null: what suits budget.epochs",
+    )
+    every: int | None = Field(
+        None,
+        ge=1,
+        le=1_000,
+        description="pbt: epochs from one comparison to the next; null: a quarter of budget.epochs",
+    )
+    quantile: float = Field(
+        0.25, gt=0, le=0.5, description="pbt: share of the trials that take over from as many of the best ones"
+    )
+    resample: float = Field(
+        0.25, ge=0, le=1, description="pbt: probability that a field is drawn anew instead of changed a little"
+    )
+
+    @model_validator(mode="after")
+    def _of_its_method(self) -> Self:
+        for name, methods in METHODS_OF.items():
+            value = getattr(self, name)
+            if self.method not in methods and value != type(self).model_fields[name].default:
+                mend = f"{self.method} has none; leave it out, or set scheduler.method: {' or '.join(methods)}"
+                kind = PydanticCustomError("of_its_method", "{mend}", {"mend": mend})
+                details = InitErrorDetails(type=kind, loc=(name,), input=value)
+                raise ValidationError.from_exception_data(type(self).__name__, [details])
+        return self

@@ -74,9 +74,7 @@ def note_key(session: Session, claim: Claim, key: str) -> None:
     A trial that goes on in another way than it began (with half the batch, or in another version) is no longer what
     its key says, and serves nobody.
     """
-    trial = trials.held(session, claim)[1]
-    if claim.epoch == 0 or trial.cache_key != key:
-        trial.cache_key = key if claim.epoch == 0 else None
+    trials.note_key(session, claim, key, begins=claim.epoch == 0)
 
 
 def mark(session: Session, claim: Claim, found: Found) -> None:

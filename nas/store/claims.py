@@ -34,6 +34,7 @@ class Claim:
             where it is compared, and what becomes of it is not yet decided.
         deadline: when the job's search ends, whatever is running; None without a limit.
         halvings: how often its batch was halved, for want of memory.
+        alone: whether it has to have its device to itself.
     """
 
     trial_id: int
@@ -51,6 +52,7 @@ class Claim:
     dataset_id: int
     deadline: datetime | None
     halvings: int = 0
+    alone: bool = False
 
 
 def claim(session: Session, seen: Standing, lease: Lease, *, exact: bool = False) -> Claim | None:
@@ -62,7 +64,7 @@ def claim(session: Session, seen: Standing, lease: Lease, *, exact: bool = False
         lease: of the worker that asks.
         exact: whether another worker may not have been served by the job since it was seen: then None as well.
     """
-    job = _open(session, seen, exact)
+    job = _open(session, seen, lease, exact)
     if job is None:
         return None
     job = _begun(session, job)
@@ -79,7 +81,7 @@ def reserve(session: Session, seen: Standing, lease: Lease, *, exact: bool = Fal
     Args:
         session, seen, lease, exact: see claim.
     """
-    job = _open(session, seen, exact)
+    job = _open(session, seen, lease, exact)
     if job is None or job.search_over or job.next_number >= job.trials_planned:
         return None
     if job.state not in (JobState.QUEUED, JobState.RUNNING):
@@ -125,6 +127,8 @@ def promote(session: Session, seen: Rungs, index: int, lease: Lease) -> Claim | 
     ).one()
     if job.state != JobState.RUNNING or job.search_over or trial.state != TrialState.PAUSED or _full(session, job):
         return None
+    if _others(job, lease):
+        return None
     following = next_stage(seen.spec, index, trial.epoch)
     if note := budget.spent(session, job, seen.spec, trial.epoch, following, lease.seconds):
         # What is running was promised its stage; once it is through, nothing fits any more.
@@ -152,13 +156,20 @@ _JOB = select(Job.__table__, CLOCK.label("moment")).where(Job.id == bindparam("j
 _RUNNING = select(func.sum(Tally.count)).where(Tally.job_id == bindparam("job"), Tally.state == TrialState.RUNNING)
 
 
-def _open(session: Session, seen: Standing, exact: bool) -> Any:
+def _open(session: Session, seen: Standing, lease: Lease, exact: bool) -> Any:
     """The row of a job, locked, with the `moment` of it; None if nothing of it may be taken now."""
     connection = session.connection()
     job = connection.execute(_JOB, {"job": seen.job_id}).first()
     if job is None or job.state == JobState.PAUSED or (exact and job.served_at != seen.served_at):
         return None
+    if _others(job, lease):
+        return None
     return None if _full(session, job) else job
+
+
+def _others(job: Any, lease: Lease) -> bool:
+    """Whether a job whose row is locked is for Ray, and driven by nobody or by another worker: this one may be late."""
+    return bool(job.engine == "ray" and job.driver != lease.worker)
 
 
 def _full(session: Session, job: Any) -> bool:
@@ -209,4 +220,5 @@ def _claim(session: Session, job: Any, trial: Any, lease: Lease) -> Claim:
         dataset_id=job.dataset_id,
         deadline=budget.search_deadline(session, job, spec, lease.seconds, trial.phase) if searching else None,
         halvings=trial.halvings,
+        alone=trial.alone,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import String, select, type_coerce
+from sqlalchemy import bindparam, select, union_all
 from sqlalchemy.orm import Session
 
 from nas.errors import LeaseLost
@@ -11,7 +11,7 @@ from nas.search.strategy import Observation
 from nas.space import Candidate
 from nas.spec import JobSpec
 from nas.store.numbering import index_of
-from nas.store.states import FINISHED_TRIAL, Phase, Reason, TrialState
+from nas.store.states import BUSY_TRIAL, FINISHED_TRIAL, Phase, Reason, TrialState
 from nas.store.tables import Job, Trial
 
 AT_ONCE = 500
@@ -19,50 +19,49 @@ AT_ONCE = 500
 
 
 class Replay:
-    """The search trials of one job, read again and again: only what has changed is read, and a candidate parsed once.
+    """The search trials of one job, read again and again: only what may have changed is read, however many there are.
 
-    What is known of a trial that is not running follows from its state and its epoch; those are read every time.
+    A trial that ended or waits is changed only with its job's version, and under the lock of the job's row: what a
+    snapshot with a version does not show has a higher one.
     """
 
     def __init__(self, spec: JobSpec) -> None:
         self._spec = spec
         self._frame = spec.space.shape()
-        self._known: dict[int, tuple[str, int, Observation[Candidate]]] = {}
+        self._lasting = spec.scheduler is None or spec.scheduler.method != "pbt"  # there a trial may become another one
+        self._version = -1
+        self._known: dict[int, Observation[Candidate]] = {}
+        self._digests: dict[int, str] = {}
+
+    @property
+    def digests(self) -> set[str]:
+        """Of the candidates that were read."""
+        return set(self._digests.values())
 
     def read(self, session: Session, job_id: str) -> list[Observation[Candidate]]:
         """The search trials that have a candidate, by number from 0. Raises LeaseLost if the job was deleted."""
         job = session.get(Job, job_id)
         if job is None:
             raise LeaseLost(f"job {job_id} was deleted")
-        heads = session.execute(
-            select(Trial.number, type_coerce(Trial.state, String), Trial.epoch).where(
-                Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Trial.digest.is_not(None)
-            )
-        ).all()
-        known = self._known
-        changed = [
-            number
-            for number, state, epoch in heads
-            if state in _MOVING or number not in known or known[number][:2] != (state, epoch)
-        ]
+        if job.version < self._version:  # the database is an older one
+            self._version, self._known, self._digests = -1, {}, {}
+        named = {"job": job_id, "version": self._version}
+        changed = session.connection().scalars(_CHANGED, named).all()
         for begin in range(0, len(changed), AT_ONCE):
             self._read(session, job, changed[begin : begin + AT_ONCE])
-        return [known[number][2] for number in sorted(number for number, _, _ in heads)]
+        self._version = job.version
+        return [self._known[number] for number in sorted(self._known)]
 
     def _read(self, session: Session, job: Job, numbers: Sequence[int]) -> None:
-        columns = (Trial.number, Trial.state, Trial.reason, Trial.epoch, Trial.accuracy, Trial.rungs)
-        costs = (Trial.params, Trial.macs, Trial.latency_ms, Trial.memory_mb)
-        rows = session.execute(
-            select(*columns, *costs, Trial.candidate).where(Trial.job_id == job.id, Trial.number.in_(numbers))
-        )
-        for number, state, reason, epoch, accuracy, rungs, params, macs, latency_ms, memory_mb, candidate in rows:
+        for row in session.connection().execute(_SHOWN, {"job": job.id, "numbers": numbers}):
+            number, state, reason, epoch, accuracy, rungs, params, macs, latency_ms, memory_mb, digest, candidate = row
             cost = {"params": params, "macs": macs, "latency_ms": latency_ms, "memory_mb": memory_mb}
             unusable = reason in (Reason.DIVERGED, Reason.OUT_OF_MEMORY) or state == TrialState.FAILED
             score, others = worth(self._spec.objectives, None if unusable else accuracy, cost)
             before = self._known.get(number)
             observation = Observation(
                 number=index_of(job, number),
-                candidate=before[2].candidate if before else Candidate.from_json(candidate, self._frame),
+                candidate=before.candidate if before and self._lasting else Candidate.from_json(candidate, self._frame),
                 finished=state in FINISHED_TRIAL,
                 complete=state == TrialState.COMPLETE,
                 epoch=epoch,
@@ -72,13 +71,28 @@ class Replay:
                 rungs=tuple((at, worth(self._spec.objectives, value, cost)[0] or 0.0) for at, value in rungs or ()),
                 others=others,
             )
-            self._known[number] = (str(state), epoch, observation)
+            self._known[number], self._digests[number] = observation, digest
 
 
-_MOVING = (str(TrialState.QUEUED), str(TrialState.RUNNING))
-
-
-def digests(session: Session, job_id: str) -> set[str]:
-    """The digests of a job's search trials."""
-    rows = select(Trial.digest).where(Trial.job_id == job_id, Trial.phase == Phase.SEARCH, Trial.digest.is_not(None))
-    return {digest for digest in session.scalars(rows) if digest is not None}
+_NUMBERS = select(Trial.number).where(
+    Trial.job_id == bindparam("job"), Trial.phase == Phase.SEARCH, Trial.digest.is_not(None)
+)
+_CHANGED = union_all(
+    # two questions, with an index each: together they would be answered by reading all trials
+    _NUMBERS.where(Trial.changed > bindparam("version"), Trial.state.not_in(BUSY_TRIAL)),
+    _NUMBERS.where(Trial.state.in_(BUSY_TRIAL)),  # a candidate is written without a new version of the job
+)
+_SHOWN = select(
+    Trial.number,
+    Trial.state,
+    Trial.reason,
+    Trial.epoch,
+    Trial.accuracy,
+    Trial.rungs,
+    Trial.params,
+    Trial.macs,
+    Trial.latency_ms,
+    Trial.memory_mb,
+    Trial.digest,
+    Trial.candidate,
+).where(Trial.job_id == bindparam("job"), Trial.number.in_(bindparam("numbers", expanding=True)))

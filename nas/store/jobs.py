@@ -43,6 +43,7 @@ def create(session: Session, spec: JobSpec, dataset: Dataset, owner: str = LOCAL
         owner=owner,
         priority=spec.priority,
         device=spec.device,
+        engine=spec.engine,
         name=spec.name,
         state=JobState.QUEUED,
         spec=spec.model_dump(mode="json"),

@@ -93,6 +93,7 @@ _CLAIMED = (
     Trial.stage,
     Trial.candidate,
     Trial.halvings,
+    Trial.alone,
 )
 _TAKE = (
     update(Trial)

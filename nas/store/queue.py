@@ -18,6 +18,8 @@ class Standing:
 
     Attributes:
         device: any, cpu or gpu: the workers that may train it.
+        engine: what runs its trials.
+        driven: whether a worker drives it on Ray, under a lease.
         queued, running: its trials of all phases in these states.
         owner_running: trials that run for its owner, in all jobs.
         owner_served_at: when a worker last took a trial of any of its owner's jobs; None if none ever did.
@@ -34,6 +36,8 @@ class Standing:
     state: JobState
     priority: int
     device: str
+    engine: str
+    driven: bool
     queued: int
     running: int
     owner_running: int
@@ -53,6 +57,11 @@ class Standing:
         work = self.queued > 0 or self.promotes or self.adds
         return work and self.room and not self.unready and self.state != JobState.PAUSED
 
+    @property
+    def drives(self) -> bool:
+        """Whether it is a job for Ray that has something to do, and nobody who does it."""
+        return self.engine == "ray" and not self.driven and (self.offers or (self.ripe and not self.unready))
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:
@@ -69,11 +78,24 @@ class Survey:
     leftover: bool
 
 
-def survey(session: Session, device: str) -> Survey:
-    """What there is to do for a worker on that device (`cpu`, `cuda`, `cuda:1`)."""
+def survey(session: Session, device: str, *, ray: bool = False, driving: str | None = None) -> Survey:
+    """What there is to do for a worker.
+
+    Args:
+        session: to read in.
+        device: of the worker: `cpu`, `cuda`, `cuda:1`.
+        ray: whether it can drive jobs for Ray; those that nobody drives are among its offers then.
+        driving: the job for Ray that it drives; it sees no other one.
+    """
     found = standings(session)
-    offers = tuple(job for job in found if job.offers and fits(job.device, device))
-    ripe = tuple(job for job in found if job.ripe and not job.unready)
+    if driving is not None:
+        mine = [job for job in found if job.job_id == driving]
+        offers = tuple(job for job in mine if job.offers)
+    else:
+        mine = [job for job in found if job.engine != "ray"]
+        suited = {job.job_id for job in mine if job.offers and fits(job.device, device)}
+        offers = tuple(job for job in found if job.job_id in suited or (ray and job.drives))
+    ripe = tuple(job for job in mine if job.ripe and not job.unready)
     return Survey(offers, ripe, any(job.leftover for job in found))
 
 
@@ -116,6 +138,8 @@ def _standing(row: Any, owner_running: int) -> Standing:
         state=row.state,
         priority=row.priority,
         device=row.device,
+        engine=row.engine,
+        driven=row.driver_until is not None and row.driver_until > row.moment,
         queued=row.queued,
         running=row.running,
         owner_running=owner_running,
@@ -159,6 +183,8 @@ def _jobs() -> Select[*tuple[Any, ...]]:
         Job.state,
         Job.priority,
         Job.device,
+        Job.engine,
+        Job.driver_until,
         Job.parallel,
         Job.next_number,
         Job.trials_planned,

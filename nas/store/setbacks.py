@@ -27,10 +27,12 @@ class Policy:
     Attributes:
         tries: after so many a trial of the search fails; None: it goes back to the queue, and nothing is counted.
         final_tries: the same of all other phases, which a job cannot do without.
+        alone_first: whether one that shared its device is run again with the device to itself, before any of that.
     """
 
     tries: int | None
     final_tries: int | None
+    alone_first: bool = False
 
 
 POLICIES: Final[dict[Reason, Policy]] = {
@@ -38,8 +40,8 @@ POLICIES: Final[dict[Reason, Policy]] = {
     Reason.LOST: Policy(MAX_LOSSES, MAX_LOSSES),
     # Its worker stopped, its job was paused, the artifact store or the database did not answer.
     Reason.PREEMPTED: Policy(None, None),
-    # The device may have been shared; what half the batch is too large for is a bad architecture.
-    Reason.OUT_OF_MEMORY: Policy(2, 2),
+    # Others may have had the memory. Alone, its batch is halved; what that is too large for is a bad architecture.
+    Reason.OUT_OF_MEMORY: Policy(2, 2, alone_first=True),
     # The same training would diverge again: a bad architecture.
     Reason.DIVERGED: Policy(1, 1),
     # It breaks a limit of the job, and was never trained.
@@ -53,12 +55,13 @@ POLICIES: Final[dict[Reason, Policy]] = {
 """Reason → what becomes of the trial."""
 
 
-def record(session: Session, claim: Claim, reason: Reason, error: str) -> str | None:
+def record(session: Session, claim: Claim, reason: Reason, error: str, *, shared: bool = False) -> str | None:
     """Ends an attempt at a trial as the policy of its reason has it: the trial goes back to the queue, or fails.
 
     Args:
         session, claim: of the worker that tried.
         reason, error: why; the error may be a traceback.
+        shared: whether it had other trials beside it on its device.
 
     Returns:
         The sha256 of the trial's checkpoint, if nobody needs it any more.
@@ -67,6 +70,9 @@ def record(session: Session, claim: Claim, reason: Reason, error: str) -> str | 
         LeaseLost: the trial is another worker's.
     """
     policy, error = POLICIES[reason], tidy(error)
+    if shared and policy.alone_first and not claim.alone:
+        _set_apart(session, claim, reason, error)
+        return None
     tries = policy.tries if claim.phase == Phase.SEARCH else policy.final_tries
     if tries is None:
         trials.hand_back(session, claim, error)
@@ -74,6 +80,14 @@ def record(session: Session, claim: Claim, reason: Reason, error: str) -> str | 
     if tries > 1 and trials.retry(session, claim, reason, error, tries):
         return None
     return trials.finish(session, claim, TrialState.FAILED, reason=reason, error=error)
+
+
+def _set_apart(session: Session, claim: Claim, reason: Reason, error: str) -> None:
+    """Gives a trial back to be run alone, with its whole batch, and counts nothing against it. Raises LeaseLost."""
+    job, trial = trials.held(session, claim)
+    trial.alone = True
+    trial.error = error
+    trials.release(session, job, trial, reason, error)
 
 
 def put_back(session: Session, claim: Claim) -> None:

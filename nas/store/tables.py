@@ -141,6 +141,11 @@ class Job(Base):
     parallel: Mapped[int | None]
     priority: Mapped[int] = mapped_column(default=0, server_default="0")
     device: Mapped[str] = mapped_column(String(16), default="any", server_default="any")  # any, cpu or gpu
+    engine: Mapped[str] = mapped_column(String(16), default="optuna", server_default="optuna")
+    driver: Mapped[str | None] = mapped_column(String(64))  # the worker that drives it on Ray
+    driver_until: Mapped[datetime | None]  # the end of that worker's lease
+    driver_term: Mapped[int] = mapped_column(default=0, server_default="0")  # how often a worker became its driver
+    drivers_lost: Mapped[int] = mapped_column(default=0, server_default="0")  # in a row, without a trial that ended
     version: Mapped[int] = mapped_column(default=0, server_default="0")
     changed: Mapped[int] = mapped_column(default=0, server_default="0")  # version at which the job itself changed
     trials_planned: Mapped[int]  # of the search and before it
@@ -214,6 +219,8 @@ class Trial(Base):
     attempt: Mapped[int] = mapped_column(default=0)
     losses: Mapped[int] = mapped_column(default=0)  # in a row, without a new epoch between them
     halvings: Mapped[int] = mapped_column(default=0, server_default="0")  # of its batch, for want of memory
+    alone: Mapped[bool] = mapped_column(default=False, server_default=false())  # it has to have a device to itself
+    peak_bytes: Mapped[int | None] = mapped_column(BigInteger)  # of the device's memory that its training held
     device: Mapped[str | None] = mapped_column(String(100))  # of its last attempt
     changed: Mapped[int] = mapped_column(default=0, server_default="0")  # the job's version when it last did
     cache_key: Mapped[str | None] = mapped_column(String(64))  # of candidate, data, recipe and seed
@@ -284,6 +291,7 @@ class Worker(Base):
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     device: Mapped[str] = mapped_column(String(100))
+    ray: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether it can drive Ray jobs
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
 

@@ -1,11 +1,24 @@
 """The life of a trial in a worker's hands: claimed under a lease, fenced by its attempt, reported, ended, lost."""
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Connection, bindparam, case, func, select, update
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Interval,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,7 +32,7 @@ from nas.store.moves import SETBACKS, count, end, locked, may_stand_out, move, n
 from nas.store.reports import HELD, write_epoch
 from nas.store.session import CLOCK, Store, now
 from nas.store.states import Phase, Reason, TrialState
-from nas.store.tables import Epoch, Job, Trial
+from nas.store.tables import Dataset, Epoch, Job, Trial, UtcDateTime
 from nas.train.epoch import EpochResult
 
 MAX_LOSSES = 3
@@ -62,9 +75,28 @@ def refuse(session: Session, claim: Claim, candidate: Candidate, digest: str, co
     finish(session, claim, TrialState.INFEASIBLE, reason=Reason.INFEASIBLE, error=error)
 
 
-def renew(session: Session, claim: Claim, lease_s: float) -> None:
-    """Keeps the trial for another lease. Raises LeaseLost."""
-    _fenced(session, claim, lease_until=now(session) + timedelta(seconds=lease_s))
+def renew_all(session: Session, claims: Collection[Claim], lease_s: float) -> set[tuple[int, int]]:
+    """Keeps trials for another lease, in one statement, however many they are.
+
+    A trial whose row is locked is not waited for: whoever writes to it may wait for another of these. It is the next
+    beat's, and a report of its own worker has renewed it as well.
+
+    Returns:
+        (trial_id, attempt) of those that are still held. The other claims are lost.
+    """
+    held = tuple_(Trial.id, Trial.attempt).in_([(claim.trial_id, claim.attempt) for claim in claims])
+    running = (held, Trial.state == TrialState.RUNNING)
+    if not claims:
+        return set()
+    if session.get_bind().dialect.name == "sqlite":
+        until = now(session) + timedelta(seconds=lease_s)
+        kept = update(Trial).where(*running).values(lease_until=until).returning(Trial.id, Trial.attempt)
+        return {(trial_id, attempt) for trial_id, attempt in _written(session).execute(kept)}
+    later = type_coerce(CLOCK + literal(timedelta(seconds=lease_s), Interval()), UtcDateTime())
+    free = select(Trial.id).where(*running).with_for_update(skip_locked=True, key_share=True).cte("free")
+    renewed = update(Trial).where(Trial.id.in_(select(free.c.id))).values(lease_until=later).returning(Trial.id)
+    seen = select(Trial.id, Trial.attempt).where(*running).add_cte(renewed.cte("renewed"))
+    return {(trial_id, attempt) for trial_id, attempt in _written(session).execute(seen)}
 
 
 def report(
@@ -94,6 +126,7 @@ def finish(
     error: str | None = None,
     weights: Stored | None = None,
     best_epoch: bool = False,
+    peak_bytes: int | None = None,
 ) -> str | None:
     """Ends a trial in a final state, and fails its job after too many failures in a row. Raises LeaseLost.
 
@@ -102,14 +135,16 @@ def finish(
         state, reason, error: how it ended, and why.
         weights: what it leaves.
         best_epoch: whether its accuracy is that of its best epoch; of its last one otherwise.
+        peak_bytes: of the device's memory that its training was found to hold; None: nobody looked.
 
     Returns:
         The sha256 of the trial's checkpoint, which nobody needs any more.
     """
     if state in WELL and reason not in SETBACKS and not best_epoch:
-        _end_well(session, claim, state, reason, error)
+        _end_well(session, claim, state, reason, error, peak_bytes)
     else:
         job, trial = held(session, claim)
+        trial.peak_bytes = peak_bytes or trial.peak_bytes
         if best_epoch:
             best = select(func.max(Epoch.validation_accuracy)).where(Epoch.trial_id == trial.id)
             trial.accuracy = session.scalar(best)
@@ -119,14 +154,16 @@ def finish(
     return forget(session, claim.trial_id, "checkpoint")
 
 
-def _end_well(session: Session, claim: Claim, state: TrialState, reason: Reason | None, error: str | None) -> None:
+def _end_well(
+    session: Session, claim: Claim, state: TrialState, reason: Reason | None, error: str | None, peak_bytes: int | None
+) -> None:
     """What nas.store.moves.end does, for a trial that comes to no bad end: most do, so in few statements."""
     connection = _written(session)
     own = claim.phase != Phase.RETRAIN  # a retraining was asked for by a user, while the job goes its own way
     job = connection.execute(_ENDED, {"job": claim.job_id, "own": own}).first()
     if job is None:
         raise _lost(claim)
-    values = {"to": state, "why": reason, "text": error, "at": job.moment, "version": job.version}
+    values = {"to": state, "why": reason, "text": error, "at": job.moment, "version": job.version, "peak": peak_bytes}
     trial = connection.execute(_END, _named(claim) | values).first()
     if trial is None:
         raise _lost(claim)
@@ -134,6 +171,65 @@ def _end_well(session: Session, claim: Claim, state: TrialState, reason: Reason 
     session.expire_all()
     if claim.phase == Phase.SEARCH and state == TrialState.COMPLETE and may_stand_out(job, trial.accuracy):
         note_complete(session, locked(session, claim.job_id), session.get_one(Trial, claim.trial_id), job.moment)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a training was found to hold, with what it followed from.
+
+    Attributes:
+        peak_bytes: of its device's memory, without the data set.
+        candidate, spec: as JSON.
+        epochs, halvings: of the trial.
+        image: (channels, height, width).
+        images: of the training split.
+        outputs: of the network.
+    """
+
+    peak_bytes: int
+    candidate: dict[str, Any]
+    spec: dict[str, Any]
+    epochs: int
+    halvings: int
+    image: tuple[int, int, int]
+    images: int
+    outputs: int
+
+
+def measured(session: Session, kind: str, limit: int = 200) -> list[Measured]:
+    """What was measured of the newest trials, newest first, of those on devices of a kind, `cpu` or `cuda`."""
+    newest = select(Trial.id).order_by(Trial.id.desc()).limit(limit)  # most have not been measured: no longer search
+    rows = session.execute(
+        select(Trial, Job.spec, Dataset)
+        .join(Job, Job.id == Trial.job_id)
+        .join(Dataset, Dataset.id == Job.dataset_id)
+        .where(Trial.id.in_(newest.scalar_subquery()), Trial.peak_bytes.is_not(None), Trial.candidate.is_not(None))
+        .where(Trial.device.startswith(kind))
+        .order_by(Trial.id.desc())
+    )
+    return [
+        Measured(
+            peak_bytes=trial.peak_bytes,
+            candidate=trial.candidate,
+            spec=spec,
+            epochs=trial.epochs,
+            halvings=trial.halvings,
+            image=(data.channels, data.height, data.width),
+            images=data.train,
+            outputs=len(data.classes),
+        )
+        for trial, spec, data in rows
+    ]
+
+
+def note_key(session: Session, claim: Claim, key: str, *, begins: bool) -> None:
+    """Writes a trial's key in nas.store.cache; one that goes on keeps what it has only if it is the same.
+
+    Raises:
+        LeaseLost: the trial is another worker's.
+    """
+    kept = key if begins else case((Trial.cache_key == key, key), else_=None)
+    _fenced(session, claim, cache_key=kept)
 
 
 def advance_stage(session: Session, claim: Claim, stage: int) -> None:
@@ -184,11 +280,7 @@ def retry(session: Session, claim: Claim, reason: Reason, error: str, tries: int
 def reap(store: Store) -> int:
     """Requeues the trials whose leases have run out, or fails those that were lost too often; returns how many."""
     with store.read() as session:
-        expired = session.execute(
-            select(Trial.id, Trial.job_id)
-            .where(Trial.state == TrialState.RUNNING, Trial.lease_until < now(session))
-            .limit(100)
-        ).all()
+        expired = session.connection().execute(_EXPIRED).all()
     reaped = 0
     for trial_id, job_id in expired:
         with suppress(LeaseLost), store.write() as session:  # a job that was deleted has no trials to be lost
@@ -226,6 +318,13 @@ def release(session: Session, job: Job, trial: Trial, reason: Reason, error: str
     move(session, job, trial, TrialState.QUEUED)
 
 
+_EXPIRED = (
+    select(Trial.id, Trial.job_id)
+    .join(Job, Job.id == Trial.job_id)
+    .where(Trial.state == TrialState.RUNNING, Trial.lease_until < CLOCK)
+    .where(Job.engine != "ray")  # nas.store.drivers.reap: their driver was lost, which is no fault of theirs
+    .limit(100)
+)
 _RUNG = update(Trial).where(Trial.id == bindparam("trial")).values(rungs=bindparam("rungs"))
 _END = (
     update(Trial)
@@ -237,6 +336,7 @@ _END = (
         lease_until=None,
         finished_at=bindparam("at"),
         changed=bindparam("version"),
+        peak_bytes=func.coalesce(bindparam("peak", type_=Trial.peak_bytes.type), Trial.peak_bytes),
     )
     .returning(Trial.accuracy)
 )

@@ -25,8 +25,17 @@ START_ONE: Final = {
         "no_cpu_worker",
         "it asks for a CPU, and no worker on one is alive; start one with `nas worker --device cpu`",
     ),
+    "ray": (
+        "no_ray_worker",
+        "it runs on Ray, and no worker that is alive has Ray; `pip install 'nas-service[ray]'` where one is started",
+    ),
 }
-"""Device that a job asks for → reason and text where no worker has it."""
+"""Device that a job asks for, or Ray → reason and text where no worker has it."""
+
+DRIVING: Final = (
+    "worker {driver} drives it on Ray: what comes next is being planned, the cluster is starting, or none of its nodes "
+    "has the job's `resources` free; if that lasts, add nodes, or ask for less"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,8 @@ class Waiting:
     """Why nothing of a job is running.
 
     Attributes:
-        reason: no_worker, no_gpu_worker, no_cpu_worker, all_busy, paused, dataset_not_ready or starting.
+        reason: no_worker, no_gpu_worker, no_cpu_worker, no_ray_worker, driving, all_busy, paused,
+            dataset_not_ready or starting.
         text: the same for a person, with what to do about it; it names no other job.
         position: in the queue, from 1; None where there is no queue.
         eta_s: when a worker is expected to take it; None if nobody knows.
@@ -63,9 +73,12 @@ def waiting(session: Session, job: Job, lease_s: float) -> Waiting:
         why = (data.unready or "it could not be read").rstrip(".")
         return Waiting("dataset_not_ready", f"its data set is not ready: {why}; the next try is soon", eta_s=left_s)
     alive = workers.alive(session, lease_s)
-    suited = {worker.id for worker in alive if fits(job.device, worker.device)}
+    ray = job.engine == "ray"
+    if ray and job.driver is not None and job.driver_until is not None and job.driver_until > now(session):
+        return Waiting("driving", DRIVING.format(driver=job.driver))
+    suited = {worker.id for worker in alive if (worker.ray if ray else fits(job.device, worker.device))}
     if not suited:
-        return Waiting(*START_ONE[job.device if alive else "any"])
+        return Waiting(*(START_ONE["ray"] if ray and alive else START_ONE[job.device if alive and not ray else "any"]))
     busy = _left_s(session, suited)
     free = len(suited) - len(busy)
     before = _before(standings(session), job.id)

@@ -1,5 +1,6 @@
 """Which workers are alive."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from sqlalchemy import delete, select, update
@@ -9,16 +10,16 @@ from nas.store.session import now
 from nas.store.tables import Worker
 
 
-def register(session: Session, worker: str, device: str) -> None:
-    """Announces a worker, and forgets those that vanished a day ago."""
+def register(session: Session, worker: str, device: str, *, ray: bool = False) -> None:
+    """Announces a worker, whether it has Ray, and forgets those that vanished a day ago."""
     moment = now(session)
     session.execute(delete(Worker).where(Worker.seen_at < moment - timedelta(days=1)))
-    session.add(Worker(id=worker, device=device, started_at=moment, seen_at=moment))
+    session.add(Worker(id=worker, device=device, ray=ray, started_at=moment, seen_at=moment))
 
 
-def seen(session: Session, worker: str) -> None:
-    """Notes that a worker is alive."""
-    session.execute(update(Worker).where(Worker.id == worker).values(seen_at=now(session)))
+def seen(session: Session, workers: Collection[str]) -> None:
+    """Notes that workers are alive."""
+    session.execute(update(Worker).where(Worker.id.in_(workers)).values(seen_at=now(session)))
 
 
 def unregister(session: Session, worker: str) -> None:

@@ -11,7 +11,6 @@ from typing import Self
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from nas.train.epoch import EpochResult
 
@@ -29,6 +28,8 @@ class Board:
     """
 
     def __enter__(self) -> Self:
+        from torch.utils.tensorboard import SummaryWriter  # a third of a second that few trainings need
+
         self._folder = tempfile.TemporaryDirectory(prefix="nas-board-")
         self._writer = SummaryWriter(self._folder.name)
         self._taken = 0

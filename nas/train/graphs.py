@@ -4,8 +4,9 @@ PyTorch manual, "CUDA semantics", section "Whole-network capture".
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Final, Protocol, runtime_checkable
 
 import torch
@@ -21,6 +22,11 @@ Run = Callable[[Tensor, Tensor], Tensor]
 
 WARM_UP_STEPS: Final = 3
 """Steps before the capture, in which libraries choose their kernels and optimizers create their buffers."""
+
+CAPTURING: Final = threading.Lock()
+"""Held while a step is recorded: one at a time in a process, and no memory is given back to the device meanwhile.
+
+Other threads train on: what they ask for is neither recorded nor refused (capture_error_mode thread_local)."""
 
 _UNCAPTURED: Final = (optim.Adagrad,)
 """Optimizers that read their count of steps back from the device."""
@@ -39,7 +45,14 @@ class Capturer(Protocol):
         ...
 
 
-def make_step(run: Run, *, device: torch.device, capture: bool, capturer: Capturer | None = None) -> "CapturedStep":
+def make_step(
+    run: Run,
+    *,
+    device: torch.device,
+    capture: bool,
+    capturer: Capturer | None = None,
+    generator: torch.Generator | None = None,
+) -> "CapturedStep":
     """The step, which becomes a graph after a few calls where `capture` is true and the device is CUDA.
 
     Args:
@@ -48,9 +61,10 @@ def make_step(run: Run, *, device: torch.device, capture: bool, capturer: Captur
         capture: what the caller wants; False where the step changes from one call to the next by more than its
             tensors (see why_not).
         capturer: for devices other than CUDA.
+        generator: on the device, that the step draws from, if it draws at all; None: torch's own.
     """
     if capturer is None and device.type == "cuda":
-        capturer = CudaCapturer(device)
+        capturer = CudaCapturer(device, generator)
     return CapturedStep(run, capturer if capture else None)
 
 
@@ -164,15 +178,25 @@ class CapturedStep:
 
 
 class CudaCapturer:
-    """Records on a CUDA device."""
+    """Records on a CUDA device, into memory that belongs to the graph.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: to record on.
+        generator: that every replay draws on from; None: torch's own.
+    """
+
+    def __init__(self, device: torch.device, generator: torch.Generator | None = None) -> None:
         self._device = device
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._generator = generator
+        # A stream of the caller's own serves, and has to: torch has 32, and one that two threads were given at once
+        # would be recorded with what the other one does. The default stream cannot be recorded.
+        current = torch.cuda.current_stream(device)
+        own = current != torch.cuda.default_stream(device)
+        self._stream = current if own else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """On another stream than the default one, which cannot be captured."""
+        """On the stream that will be recorded."""
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -180,8 +204,29 @@ class CudaCapturer:
         current.wait_stream(self._stream)
 
     def capture(self, function: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """See Capturer. Other threads may use the device meanwhile."""
+        """See Capturer. Other threads use the device meanwhile: neither they nor the device are waited for.
+
+        torch.cuda.graph would wait for both, and gives cached memory back. That is done only where there is too little.
+        """
+        try:
+            return self._record(function)
+        except torch.OutOfMemoryError:
+            with CAPTURING:
+                torch.cuda.empty_cache()
+            return self._record(function)
+
+    def _record(self, function: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            loss = function()
+        if self._generator is not None:
+            graph.register_generator_state(self._generator)
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with CAPTURING, torch.cuda.stream(self._stream):
+            graph.capture_begin(capture_error_mode="thread_local")
+            try:
+                loss = function()
+            except BaseException:
+                with suppress(RuntimeError):  # a recording that broke off cannot be ended well
+                    graph.capture_end()
+                raise
+            graph.capture_end()
         return graph.replay, loss

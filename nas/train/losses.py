@@ -8,11 +8,12 @@ from typing import Final
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from jaxtyping import Float, Float32, Int64, Shaped, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas import plugins
 from nas.data.tensors import Denormalise
 from nas.errors import InvalidInput
+from nas.model.base import Network
 from nas.train import tasks
 from nas.train.recipe import Recipe
 
@@ -149,6 +150,14 @@ def penalty(weights: Iterable[Tensor], l1: float, l2: float) -> Float[Tensor, ""
     """l1 × the sum of absolute values + l2 / 2 × the sum of squares; 0 where both are. With SGD, l2 is weight_decay."""
     terms = [l1 * weight.abs().sum() + l2 / 2 * weight.square().sum() for weight in weights] if l1 or l2 else []
     return sum(terms[1:], terms[0]) if terms else 0.0
+
+
+def outputs_of(network: nn.Module, images: Float[Tensor, "n c h w"]) -> list[tuple[float, Float[Tensor, "n k"]]]:
+    """The outputs, and those of an auxiliary head, each with its share in the loss (Szegedy et al. 2015, section 5)."""
+    if isinstance(network, Network) and network.auxiliary > 0:
+        outputs, auxiliary = network.both(images)
+        return [(1.0, outputs), (network.auxiliary, auxiliary)]
+    return [(1.0, network(images))]
 
 
 def _of_user(name: str, loss: Loss, outputs: Tensor, targets: Tensor) -> Float[Tensor, " n"]:

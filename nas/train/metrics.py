@@ -6,12 +6,8 @@ from typing import Final
 import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
-from torchmetrics.functional.classification import (
-    multiclass_stat_scores,
-    multilabel_average_precision,
-    multilabel_stat_scores,
-)
-from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error, r2_score
+
+# torchmetrics is imported where it is used: it takes a second, which processes that only load a model need not wait for
 
 
 def measure(task: str, outputs: Float[Tensor, "n k"], targets: Shaped[Tensor, "n ..."]) -> dict[str, float]:
@@ -27,6 +23,8 @@ def measure(task: str, outputs: Float[Tensor, "n k"], targets: Shaped[Tensor, "n
 
 def _single_label(logits: Float[Tensor, "n k"], classes: Int64[Tensor, " n"]) -> dict[str, float]:
     """Shares of the images whose class comes first, or among the first five; F1, the mean over classes that occur."""
+    from torchmetrics.functional.classification import multiclass_stat_scores
+
     count = logits.shape[1]
     found = multiclass_stat_scores(logits, classes, count, average=None, validate_args=False)
     metrics = {"accuracy": _share(found[:, 0], found[:, 4])}
@@ -38,6 +36,8 @@ def _single_label(logits: Float[Tensor, "n k"], classes: Int64[Tensor, " n"]) ->
 
 def _multi_label(logits: Float[Tensor, "n k"], labels: Shaped[Tensor, "n k"]) -> dict[str, float]:
     """Mean average precision over the labels that some image has, 0 if none has any; F1 and decisions at logit 0."""
+    from torchmetrics.functional.classification import multilabel_stat_scores
+
     labels = labels.long()
     found = multilabel_stat_scores((logits > 0).long(), labels, labels.shape[1], average=None, validate_args=False)
     found = found.view(-1, 5)  # of one label they come without this dimension
@@ -50,6 +50,8 @@ def _multi_label(logits: Float[Tensor, "n k"], labels: Shaped[Tensor, "n k"]) ->
 
 def _regression(outputs: Float[Tensor, "n t"], targets: Float[Tensor, "n t"]) -> dict[str, float]:
     """Errors are means over images and targets, in the targets' units."""
+    from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error
+
     outputs, targets = outputs.double(), targets.double()
     return {
         "r2": _r2(outputs, targets),
@@ -71,6 +73,8 @@ def _r2(outputs: Float[Tensor, "n t"], targets: Float[Tensor, "n t"]) -> float:
     Measured in units of each target's own deviation, which R² does not depend on: torchmetrics takes squares of less
     than 1e-4 for 0, and large means would take the digits.
     """
+    from torchmetrics.functional.regression import r2_score
+
     varies = (targets != targets[0]).any(dim=0)
     met = (outputs == targets).all(dim=0)
     total = met[~varies].sum().item()
@@ -82,6 +86,8 @@ def _r2(outputs: Float[Tensor, "n t"], targets: Float[Tensor, "n t"]) -> float:
 
 
 def _mean_average_precision(logits: Float[Tensor, "n k"], labels: Int64[Tensor, "n k"]) -> float:
+    from torchmetrics.functional.classification import multilabel_average_precision
+
     some = labels.any(dim=0)
     if not some.any():
         return 0.0

@@ -25,6 +25,17 @@ OPTIMIZERS: Final[dict[str, Callable[[Groups, Recipe], optim.Optimizer]]] = {
 """Name → builder(groups of parameters, recipe). Decay stands in the groups: decoupled for adamw (Loshchilov and Hutter
 2019), part of the gradient for all others. Without momentum there is nothing that Nesterov could look ahead by."""
 
+SLOTS: Final[dict[str, Callable[[Recipe], int]]] = {
+    "sgd": lambda recipe: 0,
+    "momentum": lambda recipe: int(recipe.momentum > 0),
+    "nesterov": lambda recipe: int(recipe.momentum > 0),
+    "adagrad": lambda recipe: 1,
+    "rmsprop": lambda recipe: 1 + int(recipe.momentum > 0),
+    "adam": lambda recipe: 2,
+    "adamw": lambda recipe: 2,
+}
+"""Name → numbers that it keeps for each weight."""
+
 _NORMS: Final = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
@@ -63,6 +74,11 @@ def build_optimizer(
                 decay = recipe.weight_decay if decays else 0.0
                 groups.append({"params": parameters, "weight_decay": decay, "factor": factor})
     return OPTIMIZERS[recipe.optimizer](groups, recipe)
+
+
+def slots_of(recipe: Recipe) -> int:
+    """How many numbers the recipe's optimizer keeps for each weight."""
+    return SLOTS[recipe.optimizer](recipe)
 
 
 def set_lr(optimizer: optim.Optimizer, lr: float) -> float:

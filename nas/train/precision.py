@@ -42,6 +42,11 @@ def scaler(name: str, device: torch.device) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(device.type, enabled=_dtype(name, device, 0) == torch.float16)
 
 
+def value_bytes(name: str, device: torch.device, pixels: int) -> int:
+    """Bytes of a value as a network computes it in that format. Raises InvalidInput as autocast does."""
+    return _dtype(name, device, pixels).itemsize
+
+
 def _dtype(name: str, device: torch.device, pixels: int) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if _gains(device, pixels) else torch.float32

@@ -238,7 +238,7 @@ def test_time_alone_changes_no_tag(api: ApiClient, seconds: float | None) -> Non
         patched.setattr("nas.store.dashboard.now", later)
         patched.setattr("nas.store.workers.now", later)
         with api.store.write() as session:
-            workers.seen(session, "ada")
+            workers.seen(session, ["ada"])
         after = api.get(f"/v1/jobs/{job_id}/dashboard").json()["progress"]
         assert after["elapsed_s"] > before["elapsed_s"] + 1700
         assert poll(api, job_id, known) == 304

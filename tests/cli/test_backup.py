@@ -22,7 +22,7 @@ from tests import postgres
 from tests.processes import TINY, add_job, open_store, settings_in, until, worker
 from tests.support import BACKENDS
 
-JOB = TINY | {"budget": {"trials": 1, "epochs": 15}, "final": TINY["final"] | {"epochs": 1}}
+JOB = TINY | {"budget": {"trials": 1, "epochs": 15}, "final": TINY["final"] | {"epochs": 1, "seeds": 1}}
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from nas.space import CellSpace, Shape
 from nas.train.checkpoint import Checkpoint
 from nas.train.epoch import EpochResult
 from nas.train.recipe import Recipe
+from tests.shapes import unchecked
 
 CPU = torch.device("cpu")
 OPS = ("none", "skip_connect", "max_pool_3x3", "conv_1x1", "dil_conv_3x3")
@@ -62,6 +63,7 @@ def run(
 ) -> Run:
     """Searches, until on_epoch has said no after `epochs`, or should_stop was asked for the `stop_at`-th time."""
     method, chosen = OPTIONS[name]
+    data = data or digits()
     done = Run()
     asked = 0
 
@@ -75,20 +77,27 @@ def run(
         asked += 1
         return asked == stop_at
 
-    done.found = search(
-        space,
-        data or digits(),
-        recipe,
-        chosen.model_copy(update=options or {}),
-        method=method,
-        seed=3,
-        device=CPU,
-        on_epoch=on_epoch,
-        should_stop=should_stop,
-        resume=Checkpoint.from_bytes(resume) if resume else None,
-        **more,
-    )
+    kind = (name, data.task, space, repr(sorted((options or {}).items())), resume is None)
+    with unchecked(kind in _SEEN):
+        done.found = search(
+            space,
+            data,
+            recipe,
+            chosen.model_copy(update=options or {}),
+            method=method,
+            seed=3,
+            device=CPU,
+            on_epoch=on_epoch,
+            should_stop=should_stop,
+            resume=Checkpoint.from_bytes(resume) if resume else None,
+            **more,
+        )
+    _SEEN.add(kind)
     return done
+
+
+_SEEN: set[tuple[object, ...]] = set()
+"""The kinds of searches in which shapes were checked already."""
 
 
 @cache

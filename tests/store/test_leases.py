@@ -274,7 +274,6 @@ WRITES: dict[str, Callable[[Store, Claim], object]] = {
     "fail": lambda store, lost: finish(store, lost, TrialState.FAILED, reason=Reason.ERROR, error="broken"),
     "hand back": hand_back,
     "propose": lambda store, lost: propose(store, lost, 77),
-    "renew": lambda store, lost: in_transaction(store, lambda session: trials.renew(session, lost, LEASE_S)),
     "attach": lambda store, lost: in_transaction(
         store, lambda session: trials.attach(session, lost, "weights", stored("weights"))
     ),
@@ -378,7 +377,7 @@ def test_a_renewed_lease_is_a_whole_one(store: Store) -> None:
     taken = take(store)
     expire(store)
     with store.write() as session:
-        trials.renew(session, taken, 20.0)
+        assert trials.renew_all(session, [taken], 20.0) == {(taken.trial_id, taken.attempt)}
         until = now(session) + timedelta(seconds=20)
     found = trial_of(store, taken.trial_id).lease_until
     assert found is not None

@@ -45,7 +45,7 @@ def work(url: str, home: Path, name: str) -> list[Run]:
     settings = Settings.read({"NAS_HOME": str(home)})
     heartbeat = Heartbeat(store, name, 30.0)
     artifacts = ArtifactStore(settings.artifacts_url)
-    context = Context(store, artifacts, settings, name, torch.device("cpu"), heartbeat, Event().is_set)
+    context = Context(store, artifacts, settings, name, torch.device("cpu"), heartbeat.grip(), Event().is_set)
     done: list[Run] = []
     while (claim := take(context, look(context))) is not None:
         begin_s = time.monotonic()

@@ -8,6 +8,7 @@ from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 import torch
@@ -169,6 +170,59 @@ def test_paused_trials_are_offered_until_the_search_is_over_and_left_over_then(s
 def test_a_job_is_trained_on_the_devices_that_it_asks_for(store: Store, wanted: str, served: set[str]) -> None:
     add_job(store, device=wanted)
     assert {device for device in ("cpu", "cuda", "cuda:1") if offered(store, device)} == served
+
+
+def driven(store: Store, job_id: str, left_s: float) -> None:
+    """Gives a job a driver whose lease ends then."""
+    with store.write() as session:
+        until = now(session) + timedelta(seconds=left_s)
+        session.execute(update(Job).where(Job.id == job_id).values(driver="driver", driver_until=until))
+
+
+def seen_by(store: Store, **worker: Any) -> list[str]:
+    with store.read() as session:
+        return [offer.job_id for offer in queue.survey(session, "cpu", **worker).offers]
+
+
+def test_a_job_for_ray_is_offered_to_workers_with_ray_until_one_drives_it(store: Store) -> None:
+    job_id = add_job(store, engine="ray")
+    assert seen_by(store) == []
+    assert seen_by(store, ray=True) == [job_id]
+    driven(store, job_id, 60)
+    assert seen_by(store, ray=True) == []
+    driven(store, job_id, -1)
+    assert seen_by(store, ray=True) == [job_id]
+
+
+def test_a_driver_sees_its_own_job_and_no_other(store: Store) -> None:
+    add_job(store)
+    add_job(store, engine="ray", priority=5)
+    mine = add_job(store, engine="ray")
+    driven(store, mine, 60)
+    assert seen_by(store, ray=True, driving=mine) == [mine]
+    with store.read() as session:
+        [seen] = queue.survey(session, "cpu", driving=mine).offers
+    assert (seen.driven, seen.drives) == (True, False)
+
+
+def test_a_job_for_ray_waits_its_turn_among_the_others(store: Store) -> None:
+    low = add_job(store, engine="ray", priority=-1)
+    usual = add_job(store)
+    high = add_job(store, engine="ray", priority=1)
+    assert seen_by(store, ray=True) == [high, usual, low]
+
+
+def test_a_job_for_ray_that_is_through_is_moved_on_by_its_driver_alone(store: Store) -> None:
+    job_id = add_job(store, engine="ray", trials=1)
+    with store.write() as session:
+        [seen] = queue.survey(session, "cpu", ray=True).offers
+        claim = claims.reserve(session, seen, Lease("driver", "cpu", LEASE_S))
+    assert claim is not None
+    finish(store, claim)
+    with store.read() as session:
+        assert queue.survey(session, "cpu").ripe == ()
+        [ripe] = queue.survey(session, "cpu", driving=job_id).ripe
+    assert ripe.drives
 
 
 def test_a_trial_names_the_device_of_its_last_attempt(store: Store) -> None:
@@ -373,7 +427,7 @@ def context(store: Store, tmp_path: Path) -> Context:
     """A worker that has all but data and a heartbeat that beats."""
     settings = Settings.read({"NAS_HOME": str(tmp_path)})
     artifacts, heartbeat = ArtifactStore(settings.artifacts_url), Heartbeat(store, "ada", LEASE_S)
-    return Context(store, artifacts, settings, "ada", torch.device("cpu"), heartbeat, Event().is_set)
+    return Context(store, artifacts, settings, "ada", torch.device("cpu"), heartbeat.grip(), Event().is_set)
 
 
 def test_a_worker_with_nothing_to_do_writes_nothing(store: Store, context: Context) -> None:

@@ -307,5 +307,5 @@ def test_a_lease_is_renewed_for_a_retraining_of_a_job_that_has_ended(store: Stor
     taken = claim(store)
     assert taken is not None
     with store.write() as session:
-        trials.renew(session, taken, LEASE_S)
+        assert trials.renew_all(session, [taken], LEASE_S)
     assert trial_of(store, taken.trial_id).state == TrialState.RUNNING

@@ -178,3 +178,24 @@ def test_what_it_costs_does_not_grow_with_trials_and_ended_jobs(store: Store) ->
             jobs.cancel(session, add_job(store))
     assert job_of(store, job_id).next_number == 6
     assert questions() == before
+
+
+def test_a_job_for_ray_waits_for_a_worker_that_has_ray(store: Store) -> None:
+    job_id = add_job(store, engine="ray")
+    assert brief(store, job_id) == ("no_worker", None, None)
+    register(store, "plain")
+    assert wait(store, job_id).reason == "no_ray_worker"
+    assert "nas-service[ray]" in wait(store, job_id).text
+    with store.write() as session:
+        workers.register(session, "driver", "cpu", ray=True)
+    assert brief(store, job_id) == ("starting", 1, 0.0)
+
+
+def test_a_job_for_ray_with_a_driver_waits_for_its_cluster(store: Store) -> None:
+    job_id = add_job(store, engine="ray")
+    with store.write() as session:
+        until = now(session) + timedelta(seconds=60)
+        session.execute(update(Job).where(Job.id == job_id).values(driver="driver-1", driver_until=until))
+    found = wait(store, job_id)
+    assert found.reason == "driving"
+    assert "driver-1" in found.text

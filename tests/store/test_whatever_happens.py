@@ -158,9 +158,8 @@ class World:
                 jobs.end_paused(session, job_id)
 
     def renew(self) -> None:
-        taken = self._claim()
         with self.store.write() as session:
-            trials.renew(session, taken, 30.0)
+            trials.renew_all(session, self.claims, 30.0)
 
     def lose(self) -> None:
         expire(self.store, *(taken.trial_id for taken in self.rng.sample(self.claims, len(self.claims) // 2)), 0)

@@ -42,7 +42,7 @@ def test_a_worker_that_was_not_seen_within_a_lease_is_not_alive_until_it_is_seen
     assert alive(store) == ["bob"]
     assert alive(store, lease_s=60) == ["ada", "bob"]
     with store.write() as session:
-        workers.seen(session, "ada")
+        workers.seen(session, ["ada"])
     assert alive(store) == ["ada", "bob"]
 
 
@@ -59,7 +59,7 @@ def test_a_worker_keeps_its_start_and_its_device(store: Store) -> None:
     with store.read() as session:
         before = session.get_one(Worker, "ada")
     with store.write() as session:
-        workers.seen(session, "ada")
+        workers.seen(session, ["ada"])
     with store.read() as session:
         after = session.get_one(Worker, "ada")
     assert (after.device, after.started_at) == ("cpu", before.started_at)
@@ -68,6 +68,6 @@ def test_a_worker_keeps_its_start_and_its_device(store: Store) -> None:
 
 def test_a_worker_that_nobody_knows_is_not_alive_because_it_was_seen(store: Store) -> None:
     with store.write() as session:
-        workers.seen(session, "nobody")
+        workers.seen(session, ["nobody"])
         workers.unregister(session, "nobody")
     assert alive(store) == []

@@ -201,7 +201,8 @@ def test_cancelling_stops_a_running_trial_within_ten_seconds(tmp_path: Path, spe
 def test_all_planned_trials_are_accounted_for_after_a_kill(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, lease_s=1)
     store = open_store(settings)
-    job_id = add_job(settings, store, TINY | {"budget": {"trials": 6, "epochs": 2}})
+    final = TINY["final"] | {"epochs": 1, "seeds": 1}
+    job_id = add_job(settings, store, TINY | {"budget": {"trials": 6, "epochs": 2}, "final": final})
     with worker(settings, tmp_path / "one.log"), worker(settings, tmp_path / "two.log") as two:
         wait_for_epoch(store, job_id, 1)
         os.killpg(two.pid, signal.SIGKILL)

@@ -1,6 +1,6 @@
 """The same training is paid for once: taken over bit for bit, and done again where that cannot be."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from nas.store import moves
 from nas.store.cache import Found
 from nas.store.states import FINISHED_TRIAL, Phase, TrialState
 from nas.store.tables import Artifact, Epoch, Job, Trial
+from nas.train.checkpoint import Checkpoint
+from nas.train.epoch import EpochResult
 from tests.support import open_store, random_images
 from tests.worker.running import SEARCHING, a_worker, add, job_of, run_while, trials_of
 from worker.context import Context
@@ -202,11 +204,17 @@ def test_a_training_that_diverged_is_not_paid_for_twice(
 
     def wild(*args: Any, **how: Any) -> Any:
         trained.append(args[0])
-        proper(*args, **how)
-        raise Diverged(3, float("nan"))
+        told = how.pop("on_epoch")
+
+        def on_epoch(result: EpochResult, take: Callable[[], Checkpoint]) -> bool:
+            if result.epoch == 3:
+                raise Diverged(3, float("nan"))
+            return bool(told(result, take))
+
+        return proper(*args, **how, on_epoch=on_epoch)
 
     monkeypatch.setattr(worker.train, "evaluate", wild)
-    found = [searched(context, search(context, budget={"trials": 1, "epochs": 2}))[0] for _ in range(2)]
+    found = [searched(context, search(context, budget={"trials": 1, "epochs": 4}))[0] for _ in range(2)]
     assert len(trained) == 1
     assert [(t.state, t.reason, t.error, t.epoch) for t in found] == [
         (TrialState.FAILED, "diverged", "the loss became nan in epoch 3", 2)

@@ -21,7 +21,7 @@ from tests.processes import TINY, until, worker
 from tests.support import everything, open_store, random_images
 from tests.worker.running import ALL, a_worker, add, job_of, run_while, trials_of
 from tests.worker.test_bad_days import wait_for_epoch
-from worker import finals
+from worker import report
 from worker.context import Context
 from worker.step import step
 
@@ -66,7 +66,7 @@ class Reports:
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> Reports:
     made = Reports()
-    monkeypatch.setattr(finals, "make_report", made)
+    monkeypatch.setattr(report, "make_report", made)
     return made
 
 

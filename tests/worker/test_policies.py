@@ -199,7 +199,7 @@ def test_a_full_disk_fails_the_trial_with_that_reason_and_three_in_a_row_the_job
     context: Context, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     failing(monkeypatch, type(context.artifacts), "put", error, times=3)
-    job_id = add(context, small(), budget={"trials": 9, "epochs": 1})
+    job_id = add(context, small(), budget={"trials": 9, "epochs": 2})  # the last epoch of a search leaves no file
     run_while(context, job_id, *SEARCHING)
     job, found = job_of(context, job_id), trials_of(context, job_id)
     assert [(t.state, t.reason, t.epoch) for t in found] == [(TrialState.FAILED, "disk_full", 0)] * 3
@@ -350,7 +350,7 @@ def test_a_trial_whose_checkpoint_is_lost_trains_its_epochs_again_to_the_same_nu
 
 
 def test_a_search_goes_through_bad_days_of_all_kinds(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    job_id = add(context, small(), budget={"trials": 3, "epochs": 1})
+    job_id = add(context, small(), budget={"trials": 3, "epochs": 2})
     for error in (ArtifactsAway("away"), DiskFull("full"), MemoryError()):
         with monkeypatch.context() as patch:
             failing(patch, type(context.artifacts), "put", error)

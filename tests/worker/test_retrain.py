@@ -10,13 +10,12 @@ import torch
 
 import nas
 import worker.retrain
-from nas.data.builtin import BUILTIN
 from nas.store import jobs, listing, retrains
 from nas.store.retrains import FIRST_NUMBER
 from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Trial
 from tests.support import open_store
-from tests.worker.running import SEARCHING, a_worker, add, job_of, run_while, trials_of
+from tests.worker.running import SEARCHING, a_worker, add, few_digits, job_of, run_while, trials_of
 from worker.context import Context
 from worker.step import step
 
@@ -57,7 +56,7 @@ def test_a_network_of_a_cancelled_job_is_trained_packaged_and_proven(tmp_path: P
         path = tmp_path / "model.zip"
         path.write_bytes(context.artifacts.get(sha256))
         source = trial(context, job_id, 1)
-    model, data = nas.load(path), BUILTIN["digits"].load()
+    model, data = nas.load(path), few_digits()
     with torch.no_grad():
         logits = model(torch.from_numpy(data.images[data.test]))
     assert float((logits.argmax(dim=1).numpy() == data.labels[data.test]).mean()) == model.metrics["accuracy"]

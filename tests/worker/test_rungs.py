@@ -7,13 +7,14 @@ import pytest
 from sqlalchemy import select
 
 import worker.train
+from nas.data.builtin import BUILTIN
 from nas.model import Network
 from nas.store import trials
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Trial
 from nas.train.recipe import Recipe
 from tests.support import expire, open_store
-from tests.worker.running import ALL, SEARCHING, a_worker, add, job_of, run_while, trials_of
+from tests.worker.running import SEARCHING, a_worker, add, job_of, run_until_report, run_while, trials_of
 from worker.context import Context
 from worker.evaluate import evaluate
 from worker.step import look, step, take
@@ -37,9 +38,9 @@ def test_one_in_eta_goes_on_at_each_rung_and_none_trains_an_epoch_twice(tmp_path
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
         budget = {"trials": 8, "epochs": 4}
         job_id = add(context, budget=budget, pruning=HALVING, final=FINAL)
-        run_while(context, job_id, *ALL)
+        run_until_report(context, job_id)
         job, found = job_of(context, job_id), searched(context, job_id)
-        assert (job.state, job.reason) == (JobState.SUCCEEDED, None)
+        assert (job.state, job.reason) == (JobState.FINALIZING, None)
         # 8 reach the first rung, 4 the second, 2 the end; asynchronously one more may have gone on at a rung.
         reached = [sum(trial.epoch >= epoch for trial in found) for epoch in (1, 2, 4)]
         assert reached[0] == 8
@@ -90,8 +91,9 @@ def test_each_rung_ends_annealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(worker.train, "evaluate", noted)
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
-        job_id = add(context, budget={"trials": 2, "epochs": 4}, pruning=HALVING, final=FINAL)
-        run_while(context, job_id, *ALL)
+        recipe = {"batch_size": 18}  # twelve steps an epoch
+        job_id = add(context, budget={"trials": 2, "epochs": 4}, pruning=HALVING, final=FINAL, recipe=recipe)
+        run_until_report(context, job_id)
         with store.read() as session:
             lrs = session.execute(
                 select(Epoch.epoch, Epoch.lr, Epoch.trial_id).join(Trial).where(Trial.phase == Phase.SEARCH)
@@ -158,7 +160,8 @@ def test_a_stop_in_the_middle_of_a_stage_gives_the_trial_back(tmp_path: Path) ->
             return len(seen) >= 15
 
         with a_worker(store, tmp_path, stopping) as context:
-            job_id = add(context, budget={"trials": 1, "epochs": 6}, pruning={"method": "halving", "first": 2})
+            data, pruning = BUILTIN["digits"].load(), {"method": "halving", "first": 2}
+            job_id = add(context, data, budget={"trials": 1, "epochs": 6}, pruning=pruning)
             step(context)
             [trial] = searched(context, job_id)
             assert (trial.state, trial.epoch, trial.stage) == (TrialState.QUEUED, 1, 2)

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 import worker.screening
-from nas.data.builtin import BUILTIN
 from nas.data.images import ImageSet
 from nas.errors import LeaseLost, Stopped
 from nas.model import cost_of
@@ -27,11 +26,19 @@ from nas.store.states import Phase, TrialState
 from nas.store.tables import Artifact, Trial
 from tests.processes import TINY
 from tests.support import claim_in, open_store
-from tests.worker.running import a_worker, add, trials_of
+from tests.worker.running import a_worker, add, few_digits, trials_of
 from worker.context import Context
-from worker.screening import images, scorer, screen
+from worker.screening import images, prepare, scorer
+from worker.step import carry_out_here
 
-DIGITS = BUILTIN["digits"].load()
+DIGITS = few_digits()
+
+
+def screen(context: Context, claim: Claim) -> None:
+    """A screening from its beginning to its end, as worker.step runs it; what it raises is raised."""
+    order = prepare(context, claim)
+    assert order is not None
+    carry_out_here(context, order)
 
 
 @contextmanager

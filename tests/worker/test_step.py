@@ -8,6 +8,7 @@ import torch
 from sqlalchemy import select
 
 import worker.train
+from nas.data.builtin import BUILTIN
 from nas.data.images import ImageSet
 from nas.space import Candidate
 from nas.spec import JobSpec
@@ -17,7 +18,7 @@ from nas.store.tables import Artifact, Epoch, Trial
 from nas.train.recipe import Recipe
 from tests.processes import TINY
 from tests.support import BACKENDS, open_store
-from tests.worker.running import ALL, SEARCHING, a_worker, add, job_of, run_while, trials_of
+from tests.worker.running import ALL, SEARCHING, a_worker, add, job_of, run_until_report, run_while, trials_of
 from worker.context import Context
 from worker.step import step
 
@@ -140,19 +141,19 @@ def test_a_retraining_that_fails_once_is_tried_again(tmp_path: Path, monkeypatch
     monkeypatch.setattr(worker.train, "recipe_of", flaky)
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
         job_id = add(context, budget={"trials": 1, "epochs": 1}, final=TINY["final"] | {"epochs": 1, "seeds": 1})
-        run_while(context, job_id, *ALL)
+        run_until_report(context, job_id)
         job, found = job_of(context, job_id), trials_of(context, job_id)
-    assert job.state == JobState.SUCCEEDED
-    assert [trial.attempt for trial in found if trial.number in failed] == [2]
+    assert job.state == JobState.FINALIZING
+    assert [(trial.state, trial.attempt) for trial in found if trial.number in failed] == [(TrialState.COMPLETE, 2)]
 
 
-def test_a_budget_of_seconds_ends_the_search_and_the_job_goes_on_to_its_end(tmp_path: Path) -> None:
+def test_a_budget_of_seconds_ends_the_search_and_the_job_goes_on_to_its_report(tmp_path: Path) -> None:
     budget = {"trials": 10_000, "epochs": 500, "seconds": 2.0}
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
         job_id = add(context, budget=budget, final=TINY["final"] | {"epochs": 1, "seeds": 1})
-        run_while(context, job_id, *ALL)
+        run_until_report(context, job_id)
         job, found = job_of(context, job_id), trials_of(context, job_id)
-    assert job.state == JobState.SUCCEEDED
+    assert job.state == JobState.FINALIZING
     assert job.note == "the search ended in time for a job of 2 s, as its budget says"
     assert {(t.state, t.reason) for t in found if t.phase == Phase.SEARCH} == {(TrialState.PRUNED, "budget")}
 
@@ -166,7 +167,7 @@ def test_a_worker_that_is_stopped_in_the_middle_gives_the_trial_back_with_its_ch
             return len(seen) >= 30
 
         with a_worker(store, tmp_path, stopping) as context:
-            job_id = add(context, budget={"trials": 1, "epochs": 5})
+            job_id = add(context, BUILTIN["digits"].load(), budget={"trials": 1, "epochs": 5})
             step(context)
             [trial] = trials_of(context, job_id)
             assert (trial.state, trial.epoch, trial.losses, trial.owner) == (TrialState.QUEUED, 2, 0, None)
@@ -180,8 +181,7 @@ def test_a_report_that_fails_three_times_fails_the_job_with_the_reason(tmp_path:
     with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
         final = TINY["final"] | {"epochs": 1, "seeds": 1}
         job_id = add(context, budget={"trials": 1, "epochs": 1}, final=final)
-        while not any(trial.phase == Phase.REPORT for trial in trials_of(context, job_id)):
-            step(context)
+        run_until_report(context, job_id)
         with store.read() as session:
             sha256 = session.scalars(select(Artifact.sha256).where(Artifact.kind == "weights")).first() or ""
         (tmp_path / "artifacts" / sha256[:2] / sha256).write_bytes(b"not the weights")

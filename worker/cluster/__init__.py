@@ -1,0 +1,1 @@
+"""Ray jobs: a worker drives a cluster, whose nodes carry the trials out."""
