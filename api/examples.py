@@ -69,6 +69,7 @@ EXAMPLES: Final[dict[str, Any]] = {
             ],
             "screening": 5,
             "engine": "optuna",
+            "resources": {"cpus": 1, "gpus": 0, "custom": {}},
             "budget": {
                 "trials": 24,
                 "epochs": 8,
@@ -77,7 +78,7 @@ EXAMPLES: Final[dict[str, Any]] = {
                 "target": 0.995,
                 "parallel": 4,
             },
-            "final": {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3},
+            "final": {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3, "devices": 1},
             "tensorboard": False,
             "seed": 0,
             "device": "any",

@@ -34,7 +34,9 @@ class Model(BaseModel):
     epochs: int = Field(description="left out")
 
 
-Open: type[Searchable] = searchable(Model, optional={"rate": "the weather"}, leave={"epochs"}, name="Open", module=__name__)
+Open: type[Searchable] = searchable(
+    Model, optional={"rate": "the weather"}, leave={"epochs"}, name="Open", module=__name__
+)
 
 
 def location(body: Any) -> tuple[list[str], str]:

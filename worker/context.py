@@ -47,6 +47,7 @@ class Context:
         stages: what its time goes into.
         measurer: measures candidates on other machines, where those are what trains them.
         ray: whether it can drive jobs for Ray; of a process with several lanes one can.
+        cores: that a Ray cluster of its own may use, where the process itself is kept to one of them.
         driving: the job for Ray that it drives; it takes trials of no other one.
         shelf: the data sets in the process's memory.
         seat: its place on the device.
@@ -62,6 +63,7 @@ class Context:
     stages: Stages = field(default_factory=Stages)
     measurer: Callable[[Wanted], Measured] | None = None
     ray: bool = False
+    cores: frozenset[int] = frozenset()
     driving: str | None = None
     shelf: Shelf = field(default_factory=Shelf)
     seat: Seat = field(default_factory=Seat)

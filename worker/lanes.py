@@ -48,6 +48,7 @@ class Process:
         settings, store, device: of the process.
         stop: set when it is to end.
         ray: whether it has Ray; its first lane is the one that drives jobs there.
+        cores: that a Ray cluster of its own may use; none: those that it uses itself.
     """
 
     settings: Settings
@@ -55,6 +56,7 @@ class Process:
     device: torch.device
     stop: threading.Event
     ray: bool
+    cores: frozenset[int] = frozenset()
 
 
 def run(process: Process, count: int) -> bool:
@@ -88,6 +90,7 @@ def run(process: Process, count: int) -> bool:
                     grip=grip,
                     stopping=process.stop.is_set,
                     ray=drives,
+                    cores=process.cores,
                     shelf=shelf,
                     seat=Seat(room),
                 )

@@ -24,8 +24,18 @@ from worker.lanes import Process
 log = logging.getLogger(__name__)
 
 
-def work(settings: Settings, device: torch.device, stop: threading.Event, count: int = 1) -> bool:
+def work(
+    settings: Settings,
+    device: torch.device,
+    stop: threading.Event,
+    count: int = 1,
+    cores: frozenset[int] = frozenset(),
+) -> bool:
     """Runs trials in so many lanes until asked to stop; the trials at hand are then given back.
+
+    Args:
+        settings, device, stop, cores: see worker.lanes.Process.
+        count: of the lanes.
 
     Returns:
         Whether the process should begin anew; see worker.lanes.run.
@@ -35,7 +45,7 @@ def work(settings: Settings, device: torch.device, stop: threading.Event, count:
     try:
         prepare(store)
         with Tracing(settings.otel, "nas-worker"):
-            return lanes.run(Process(settings, store, device, stop, find_spec("ray") is not None), count)
+            return lanes.run(Process(settings, store, device, stop, find_spec("ray") is not None, cores), count)
     finally:
         store.close()
 
@@ -58,8 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"nas worker: {error}\n")
         return 2
     settings.log_to_stderr()
-    if options.core is not None:
-        _pin(options.core)
+    cores = frozenset[int]() if options.core is None else _pin(options.core)
     stop, asked = threading.Event(), threading.Event()
 
     def ask(*_: object) -> None:
@@ -72,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The parent holds the other end of the pipe: however it dies, the pipe closes, and no worker outlives it.
         threading.Thread(target=_stop_at_end_of_input, args=(ask,), daemon=True).start()
     try:
-        anew = work(settings, device, stop, count)
+        anew = work(settings, device, stop, count, cores)
     except (SettingsError, SchemaDiffers) as error:
         sys.stderr.write(f"nas worker: {error}\n")
         return 2
@@ -81,13 +90,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _pin(core: int) -> None:
-    """Keeps this process to a core; one that it may not use, or a system without such a thing, changes nothing."""
+def _pin(core: int) -> frozenset[int]:
+    """Keeps this process to a core; one that it may not use, or a system without such a thing, changes nothing.
+
+    Returns:
+        The cores that it might use before.
+    """
+    before = frozenset[int]()
     try:
-        if core in os.sched_getaffinity(0):
+        before = frozenset(os.sched_getaffinity(0))
+        if core in before:
             os.sched_setaffinity(0, {core})
     except (AttributeError, OSError) as error:
         log.info("the worker is not kept to core %d: %s", core, error)
+    return before
 
 
 def _stop_at_end_of_input(stop: Callable[[], None]) -> None:

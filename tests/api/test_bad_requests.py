@@ -38,7 +38,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 FIELDS = {
     "": "dataset, name, space, recipe, limits, start, transfer, strategy, options, pruning, objectives, screening, "
-    "engine, budget, final, tensorboard, seed",
+    "engine, resources, scheduler, budget, final, tensorboard, seed",
     "space.": "channels, cells, tail, skeleton, stem, merge, activation, norm, downsample, dropout, drop_path, "
     "auxiliary, kind, ops, nodes, layer_kinds, fewest, most, narrowest, widest, kernels, parallel",
     "recipe.": "batch_size, accumulate, optimizer, lr, momentum, ",
@@ -46,7 +46,9 @@ FIELDS = {
     "transfer.": "job, candidate, weights",
     "pruning.": "method, eta, first",
     "budget.": "trials, epochs, total_epochs, seconds, target, parallel",
-    "final.": "finalists, controls, epochs, seeds",
+    "final.": "finalists, controls, epochs, seeds, devices",
+    "resources.": "cpus, gpus, custom",
+    "scheduler.": "method, eta, first, every, quantile, resample",
     "recipe.lr.": "low, high, log",
 }
 
@@ -219,10 +221,10 @@ def test_a_field_of_no_character_is_refused(api: ApiClient) -> None:
     [
         ("dataset", "there is no such data set; allowed: "),
         ("strategy", "allowed: auto, random, grid, evolution, "),
-        ("engine", "allowed: optuna"),
+        ("engine", "allowed: optuna, ray"),
     ],
 )
-@pytest.mark.parametrize("value", ["nope", "DIGITS", " tpe", "ray", "../digits", "🎉"])
+@pytest.mark.parametrize("value", ["nope", "DIGITS", " tpe", "slurm", "../digits", "🎉"])
 def test_a_name_that_is_not_on_the_list_is_answered_with_the_list(
     api: ApiClient, path: str, allowed: str, value: str
 ) -> None:

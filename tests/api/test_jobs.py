@@ -67,6 +67,8 @@ SEARCH: dict[str, Any] = {
     "objectives": [{"metric": "accuracy", "direction": "maximize"}],
     "screening": 1,
     "engine": "optuna",
+    "resources": {"cpus": 1.0, "gpus": 0.0, "custom": {}},
+    "scheduler": None,
 }
 LINKS = ("self", "dashboard", "trials", "best", "pareto", "model", "cancel")
 
@@ -105,7 +107,7 @@ def test_a_data_set_is_all_that_a_job_needs(api: ApiClient) -> None:
             "target": None,
             "parallel": None,
         },
-        "final": {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3},
+        "final": {"finalists": 1, "controls": 3, "epochs": 30, "seeds": 3, "devices": 1},
         "seed": 0,
     }
 
@@ -124,6 +126,8 @@ def test_what_was_asked_for_is_what_is_stored(api: ApiClient) -> None:
         ],
         "screening": 10,
         "engine": "optuna",
+        "resources": {"cpus": 1.0, "gpus": 0.0, "custom": {}},
+        "scheduler": None,
         "budget": {
             "trials": 100_000,
             "epochs": 1000,
@@ -132,7 +136,7 @@ def test_what_was_asked_for_is_what_is_stored(api: ApiClient) -> None:
             "target": 0.99,
             "parallel": 10_000,
         },
-        "final": {"finalists": 20, "controls": 20, "epochs": 2000, "seeds": 20},
+        "final": {"finalists": 20, "controls": 20, "epochs": 2000, "seeds": 20, "devices": 1},
         "seed": 2**31 - 1,
     }
     job_id = api.add_job(**body)

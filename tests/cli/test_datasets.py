@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,7 +215,11 @@ def test_nothing_is_left_when_a_client_hangs_up(service: tuple[Client, Settings]
     seen = threading.Event()
 
     def hang_up(_: int) -> None:
-        if any(uploads.iterdir()):
+        for _ in range(100):  # else all of it may be on its way before the server has begun to write
+            if any(uploads.glob("*")):
+                break
+            time.sleep(0.01)
+        if any(uploads.glob("*")):
             seen.set()
             raise KeyboardInterrupt
 

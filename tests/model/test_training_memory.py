@@ -107,9 +107,7 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ("kind", "name", "optimizer", "batch"),
     [("cells", "plain", "nesterov", 8), ("cells", "concat", "adamw", 48), ("layers", "plain", "rmsprop", 64)],
 )
-def test_the_peak_is_about_what_a_training_holds(
-    kind: str, name: str, optimizer: Any, batch: int
-) -> None:
+def test_the_peak_is_about_what_a_training_holds(kind: str, name: str, optimizer: Any, batch: int) -> None:
     """All of it on a CPU, in float32: network, optimizer, two steps, then the validation's batch."""
     candidate, recipe = of(kind, name, 0), Recipe(epochs=1, optimizer=optimizer, batch_size=batch)
     torch.set_num_threads(1)

@@ -61,7 +61,7 @@ def test_a_supernet_that_was_interrupted_goes_on_to_the_same_end(tmp_path: Path)
             return asked == at
 
         with open_store("sqlite", folder) as store, a_worker(store, folder, stopping) as context:
-            batch = {"batch_size": 200}  # five steps an epoch, so that the ninth is in the second
+            batch = {"batch_size": 40}  # five steps an epoch, so that the ninth is in the second
             job_id = add(context, space=SPACE, strategy="random_ws", options=OPTIONS["random_ws"], recipe=batch)
             step(context)
             if asked_at is not None:

@@ -214,15 +214,26 @@ def test_a_job_for_ray_waits_its_turn_among_the_others(store: Store) -> None:
 
 def test_a_job_for_ray_that_is_through_is_moved_on_by_its_driver_alone(store: Store) -> None:
     job_id = add_job(store, engine="ray", trials=1)
+    driven(store, job_id, 60)
     with store.write() as session:
-        [seen] = queue.survey(session, "cpu", ray=True).offers
+        [seen] = queue.survey(session, "cpu", driving=job_id).offers
         claim = claims.reserve(session, seen, Lease("driver", "cpu", LEASE_S))
     assert claim is not None
     finish(store, claim)
     with store.read() as session:
-        assert queue.survey(session, "cpu").ripe == ()
-        [ripe] = queue.survey(session, "cpu", driving=job_id).ripe
-    assert ripe.drives
+        assert queue.survey(session, "cpu", ray=True) == Survey((), (), False)
+        assert [seen.job_id for seen in queue.survey(session, "cpu", driving=job_id).ripe] == [job_id]
+    driven(store, job_id, -1)
+    assert seen_by(store) == []
+    assert seen_by(store, ray=True) == [job_id]
+
+
+def test_whoever_does_not_drive_a_job_for_ray_gets_no_trial_of_it(store: Store) -> None:
+    job_id = add_job(store, engine="ray")
+    driven(store, job_id, 60)
+    with store.write() as session:
+        [seen] = queue.survey(session, "cpu", driving=job_id).offers
+        assert claims.reserve(session, seen, Lease("another", "cpu", LEASE_S)) is None
 
 
 def test_a_trial_names_the_device_of_its_last_attempt(store: Store) -> None:

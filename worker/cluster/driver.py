@@ -74,7 +74,7 @@ def _take_and_drive(context: Context, job_id: str) -> bool:
     try:
         with (
             Holding(context.store, job_id, context.worker, term, lease_s) as holding,
-            joined(context.settings.ray_address),
+            joined(context.settings.ray_address, context.cores),
         ):
             _drive(context, job_id, term, holding)
     except (ClusterAway, DatasetUnready, DiskFull) as error:

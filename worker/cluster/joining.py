@@ -51,13 +51,17 @@ class ClusterAway(Exception):  # noqa: N818 - the cluster cannot be joined now: 
 
 
 @contextmanager
-def joined(address: str) -> Iterator[None]:
+def joined(address: str, cores: frozenset[int] = frozenset()) -> Iterator[None]:
     """Joins the cluster of that address, or starts one of this machine's CPUs and GPUs for the time being.
+
+    Args:
+        address: of the cluster's head; empty: one of its own.
+        cores: that this may use; none: those that this thread may use anyway.
 
     Raises:
         ClusterAway: that is not possible now.
     """
-    with _variables(KNOBS), _own_signals():
+    with _variables(KNOBS), _own_signals(), _on(frozenset() if address else cores):
         begun = time.monotonic()
         try:
             with _own_signals():
@@ -122,6 +126,23 @@ def _join(address: str) -> None:
         raise ClusterAway(
             f"the Ray cluster {address or 'of this machine'} cannot be joined ({error}); {mend}"
         ) from error
+
+
+@contextmanager
+def _on(cores: frozenset[int]) -> Iterator[None]:
+    """Lets this thread, and what is started from it, use those cores; with none, the ones that it may use anyway.
+
+    A worker is kept to a core of its own, but a cluster of its own is to have the machine.
+    """
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager
