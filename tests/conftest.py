@@ -27,10 +27,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 LONGEST = (
+    "deploy/test_commands.py",
     "test_chaos.py",
+    "cluster/test_drive.py",
     "store/test_load.py",
     "cli/test_whole_path.py",
     "worker/test_bad_days.py",
+    "cluster/test_replaced.py",
+    "cluster/test_scheduled.py",
+    "cluster/test_nodes.py",
+    "cluster/test_schedulers.py",
+    "train/test_parallel.py",
+    "cli/test_migrate.py",
+    "deploy/test_ray_commands.py",
     "worker/test_abilities.py",
     "cli/test_backup.py",
     "worker/test_step.py",

@@ -15,7 +15,7 @@ def test_a_cluster_of_its_own_has_the_cores_that_its_worker_was_kept_from() -> N
     os.sched_setaffinity(0, core)
     try:
         with joined("", frozenset(allowed)):
-            assert ray.cluster_resources()["CPU"] == len(allowed)
+            assert ray.cluster_resources()["CPU"] == len(allowed)  # type: ignore[no-untyped-call]  # Ray's
             seen = ray.get(ray.remote(lambda: os.sched_getaffinity(0)).remote())
         assert seen == allowed
         assert os.sched_getaffinity(0) == core
