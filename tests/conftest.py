@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 LONGEST = (
+    "cluster/test_schedulers.py",
     "deploy/test_commands.py",
     "test_chaos.py",
     "cluster/test_drive.py",
@@ -36,7 +37,6 @@ LONGEST = (
     "cluster/test_replaced.py",
     "cluster/test_scheduled.py",
     "cluster/test_nodes.py",
-    "cluster/test_schedulers.py",
     "train/test_parallel.py",
     "cli/test_migrate.py",
     "deploy/test_ray_commands.py",
