@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import optuna
 from engines_timing import TIMES, Timed, read
 from engines_work import Work
 from service_data import database
@@ -111,6 +112,8 @@ def _plain(script: str, work: Work, folder: Path, environ: Mapping[str, str]) ->
     path.write_text(work.to_json())
     command = [sys.executable, str(Path(__file__).with_name("engines_plain.py")), script, str(path), str(folder)]
     count = work.processes if script == "optuna" else 1
+    if script == "optuna":  # two processes that make its tables at once stumble over each other
+        optuna.storages.RDBStorage(f"sqlite:///{folder / 'optuna.db'}")
     launched = time.time()
     with _processes([command] * count, environ, folder) as started:
         _await(lambda: all(process.poll() == 0 for process in started), started, folder)
