@@ -161,8 +161,15 @@ def claim_of(spec: JobSpec, number: int, **more: Any) -> Claim:
     return replace(claim, **more)
 
 
-def run(orders: Sequence[Order], scheduler: TrialScheduler, folder: Path, parallel: int = 100) -> dict[int, Course]:
-    """What becomes of the trials, by their numbers."""
+def run(
+    orders: Sequence[Order], scheduler: TrialScheduler, folder: Path, parallel: int = 100, retries: int = 0
+) -> dict[int, Course]:
+    """What becomes of the trials, by their numbers.
+
+    Args:
+        orders, scheduler, folder, parallel: of the run.
+        retries: of a trial, which Tune may take for failed before it ran (see Toy).
+    """
     meet = folder / "actors"
     meet.mkdir()
     rows = Rows(orders, parallel, meet)
@@ -173,7 +180,7 @@ def run(orders: Sequence[Order], scheduler: TrialScheduler, folder: Path, parall
         run_config=RunConfig(
             name="toys",
             storage_path=str(folder),
-            failure_config=FailureConfig(max_failures=0),
+            failure_config=FailureConfig(max_failures=retries),
             checkpoint_config=CheckpointConfig(num_to_keep=None),
             verbose=0,
         ),
