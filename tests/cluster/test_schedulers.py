@@ -93,7 +93,7 @@ def test_under_tune_asha_decides_as_rays_own_does_and_finals_are_left_alone(clus
         return decision
 
     scheduler.inner.on_trial_result = listening  # type: ignore[method-assign, assignment]
-    courses = run(orders, scheduler, tmp_path, retries=5)
+    courses = run(orders, scheduler, tmp_path, parallel=1)  # in order, so that as many are stopped every time
     assert all(course.ended == "done" for course in courses.values())
     assert len(courses) == 10 + len(FINALS)
     assert all(len(courses[90 + number].results) == 9 for number in range(len(FINALS)))
@@ -107,7 +107,7 @@ def test_under_tune_asha_decides_as_rays_own_does_and_finals_are_left_alone(clus
         if decision == "STOP":
             assert epochs_of(courses[number]) == list(range(1, result["epoch"] + 1))
     stopped = {number for number, _, decision in heard if decision == "STOP"}
-    assert 1 <= len(stopped) < 10  # how many depends on the order in which results come; Ray decides so of each
+    assert 3 <= len(stopped) <= 8
     assert all(epochs_of(courses[number]) == list(range(1, 10)) for number in set(range(10)) - stopped)
 
 
