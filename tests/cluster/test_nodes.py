@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from ray.cluster_utils import Cluster
-
 from nas.store import control
 from nas.store.setbacks import newest
 from nas.store.states import JobState, TrialState
-from tests.cluster.conftest import NODE
+from tests.cluster.conftest import NODE, a_cluster
 from tests.cluster.driving import a_driver, driven, epochs_of, searched, trained
 from tests.processes import until
 from tests.worker.running import add, job_of, trials_of
@@ -20,8 +18,7 @@ SEARCH: dict[str, Any] = {"budget": {"trials": 3, "epochs": EPOCHS}}
 
 
 def test_nodes_come_and_go_in_the_middle_of_a_search_and_no_trial_is_lost(tmp_path: Path) -> None:
-    cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
-    try:
+    with a_cluster(cpus=0) as cluster:
         first = cluster.add_node(num_cpus=1, **NODE)
         with a_driver(tmp_path, cluster.address) as context:
             job_id = add(context, engine="ray", **SEARCH)
@@ -47,5 +44,3 @@ def test_nodes_come_and_go_in_the_middle_of_a_search_and_no_trial_is_lost(tmp_pa
             with context.store.read() as session:
                 [setback] = newest(session, hit[0].id)
             assert (setback.error or "").startswith("its node was lost (after epoch ")
-    finally:
-        cluster.shutdown()  # type: ignore[no-untyped-call]  # Ray's

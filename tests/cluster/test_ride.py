@@ -130,7 +130,11 @@ def test_a_traceback_comes_along_with_what_a_user_has_to_mend() -> None:
     ("text", "kind", "said"),
     [
         ("The actor is dead because its node has died. Node Id: 8f", NodeLost, "its node was lost"),
-        ("The actor is dead because its worker process has died: SIGSEGV", NodeLost, "its process on the node died"),
+        (
+            "Failure # 1\nThe actor is dead because its worker process has died: SIGSEGV\n",
+            NodeLost,
+            "its process on the node died: The actor is dead because its worker process has died: SIGSEGV",
+        ),
         ("Task was killed due to the node running low on memory.\nMemory: 15.2GB", MemoryError, "low on memory"),
         ("The actor died because of an error raised in its creation task, ray::No", FailedOnNode, "creation"),
         ("ray::Node.train() (pid=7)\nValueError: no", FailedOnNode, "ValueError: no"),

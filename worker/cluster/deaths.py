@@ -10,6 +10,9 @@ RAISED: Final = ("ray::", "raised in its creation task")
 NODE_GONE: Final = ("node has died", "node died", "node was terminated", "node was preempted", "unavailable")
 """What Ray says of an actor whose node went away, in the many places where it says so."""
 
+DEAD: Final = "The actor is dead because "
+"""How Ray begins to tell why, where it knows."""
+
 NO_MEMORY: Final = ("memory pressure", "low on memory", "OutOfMemoryError")
 """What Ray says of an actor that it has killed so that its node does not run out of memory."""
 
@@ -30,6 +33,7 @@ def meaning(text: str) -> Exception:
         return MemoryError(f"Ray has ended it, since its node had no memory left: {line.strip()}")
     if any(words in text for words in RAISED):
         return FailedOnNode(text)
-    return NodeLost(
-        "its node was lost" if any(words in text for words in NODE_GONE) else "its process on the node died"
-    )
+    if any(words in text for words in NODE_GONE):
+        return NodeLost("its node was lost")
+    why = next((line.strip() for line in text.splitlines() if line.startswith(DEAD)), "")
+    return NodeLost(f"its process on the node died: {why}" if why else "its process on the node died")

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import ray
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
 
 from nas.resources import ResourcesSpec
 
@@ -61,7 +63,11 @@ def joined(address: str, cores: frozenset[int] = frozenset()) -> Iterator[None]:
     Raises:
         ClusterAway: that is not possible now.
     """
-    with _variables(KNOBS), _own_signals(), _on(frozenset() if address else cores):
+    with (
+        _variables(dict(KNOBS) if address else {**KNOBS, **_own()}),
+        _own_signals(),
+        _on(frozenset() if address else cores),
+    ):
         begun = time.monotonic()
         try:
             with _own_signals():
@@ -108,6 +114,15 @@ def _nodes() -> dict[str, dict[str, float]]:
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
 
 
+def _own() -> dict[str, str]:
+    """Variables for a cluster of one's own: nobody else gets in, and its trials are as urgent as any worker's.
+
+    Ray would write a token into the user's home. And it would run what it starts at the lowest priority but four, so
+    that on a machine where other workers train as well a trial would hardly come to its turn.
+    """
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(24), "RAY_worker_niceness": "0"}
+
+
 def _join(address: str) -> None:
     quiet: dict[str, Any] = {"namespace": "nas", "logging_level": logging.ERROR, "log_to_driver": False}
     try:
@@ -149,6 +164,7 @@ def _on(cores: frozenset[int]) -> Iterator[None]:
 def _variables(values: Mapping[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
+    _look_again()
     try:
         yield
     finally:
@@ -157,6 +173,17 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+        _look_again()
+
+
+def _look_again() -> None:
+    """Has Ray read the variables anew: it keeps how one proves who one is, and clusters differ in that.
+
+    A driver that asks for a token in a cluster that has none loses every actor at its start, "without references".
+    """
+    # First: where a token is asked for and none is there, a thread of Ray's that is about to end ends the process.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextmanager
