@@ -93,7 +93,7 @@ def test_under_tune_asha_decides_as_rays_own_does_and_finals_are_left_alone(clus
         return decision
 
     scheduler.inner.on_trial_result = listening  # type: ignore[method-assign, assignment]
-    courses = run(orders, scheduler, tmp_path, parallel=1)  # in order, so that as many are stopped every time
+    courses = run(orders, scheduler, tmp_path)
     assert all(course.ended == "done" for course in courses.values())
     assert len(courses) == 10 + len(FINALS)
     assert all(len(courses[90 + number].results) == 9 for number in range(len(FINALS)))
@@ -242,12 +242,7 @@ def test_under_tune_hyperband_ends_with_every_trial_accounted_for(cluster: None,
     fails = {4: 2}
     orders = [Order(claim_of(spec, number), scores(number, 9), fails=fails.get(number, 0)) for number in range(8)]
     orders.append(Order(claim_of(spec, 90, phase=Phase.FINALIST), ()))
-    for attempt in range(4):  # until Tune takes no trial for failed before it ran (see Toy), if it ever does
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        courses = run(orders, scheduler_for(spec), folder)
-        if not any(course.ended == "error" and not course.results for course in courses.values()):
-            break
+    courses = run(orders, scheduler_for(spec), tmp_path)
     assert len(courses) == 9
     assert len(courses[90].results) == 9
     assert {number for number, course in courses.items() if course.ended == "error"} == fails.keys()
@@ -324,7 +319,7 @@ def test_under_tune_a_trial_goes_on_with_the_weights_of_a_better_one(cluster: No
     orders = [Order(claim_of(spec, number), tuple([number / 10] * 5), slow_s=0.05) for number in range(2)]
     orders.append(Order(claim_of(spec, 90, phase=Phase.FINALIST), ()))
     takings = Takings()
-    courses = run(orders, scheduler_for(spec, take_over=takings), tmp_path, retries=5)
+    courses = run(orders, scheduler_for(spec, take_over=takings), tmp_path)
     assert all(course.ended == "done" for course in courses.values())
     assert len(courses[90].results) == 5
     assert all(epochs_of(courses[number]) == [1, 2, 3, 4, 5] for number in range(2))  # none twice, none left out

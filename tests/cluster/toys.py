@@ -51,33 +51,19 @@ class Order:
         return self
 
 
-MEET_S = 10.0
-
-
 class Toy(Trainable):
-    """Trains by noting whose epochs its weights have seen.
-
-    No trial begins before as many actors have started as there are CPUs: where one is through while another's actor is
-    still starting, Tune gives that one's trial to the first actor, and takes the cancelled start for a failure of it.
-    """
+    """Trains by noting whose epochs its weights have seen."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.order: Order = config["order"]
-        self.meet, self.actors = Path(config["meet"]), int(config["actors"])
-        self.here = self.meet / str(os.getpid())
-        self.here.touch()
         self.owners = list(self.order.owners)
         self.epoch = self.order.claim.epoch
 
     def step(self) -> dict[str, Any]:
-        claim = self.order.claim
-        late = time.monotonic() + MEET_S
-        while self.epoch == claim.epoch and len(list(self.meet.iterdir())) < self.actors and time.monotonic() < late:
-            time.sleep(0.02)
         time.sleep(self.order.slow_s)
+        claim = self.order.claim
         self.epoch += 1
         if self.epoch == self.order.fails:
-            self.here.unlink()  # the actor ends with that
             raise ValueError("as was wanted")
         self.owners.append(claim.number)
         told = {"number": claim.number, "owners": list(self.owners), "done": self.epoch >= claim.epochs}
@@ -107,9 +93,8 @@ class Course:
 class Rows(Searcher):
     """Hands orders out, at most so many at a time, and notes what becomes of them."""
 
-    def __init__(self, orders: Sequence[Order], parallel: int, meet: Path) -> None:
+    def __init__(self, orders: Sequence[Order], parallel: int) -> None:
         super().__init__()
-        self.meet = {"meet": str(meet), "actors": min(2, parallel, len(orders))}
         self.left = list(orders)
         self.parallel = parallel
         self.live: dict[str, int] = {}
@@ -123,7 +108,7 @@ class Rows(Searcher):
         order = self.left.pop(0)
         self.live[trial_id] = order.claim.number
         self.courses.setdefault(order.claim.number, Course())
-        return {"order": order} | self.meet
+        return {"order": order}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self.courses[self.live[trial_id]].results.append(result)
@@ -161,18 +146,9 @@ def claim_of(spec: JobSpec, number: int, **more: Any) -> Claim:
     return replace(claim, **more)
 
 
-def run(
-    orders: Sequence[Order], scheduler: TrialScheduler, folder: Path, parallel: int = 100, retries: int = 0
-) -> dict[int, Course]:
-    """What becomes of the trials, by their numbers.
-
-    Args:
-        orders, scheduler, folder, parallel: of the run.
-        retries: of a trial, which Tune may take for failed before it ran (see Toy).
-    """
-    meet = folder / "actors"
-    meet.mkdir()
-    rows = Rows(orders, parallel, meet)
+def run(orders: Sequence[Order], scheduler: TrialScheduler, folder: Path, parallel: int = 100) -> dict[int, Course]:
+    """What becomes of the trials, by their numbers."""
+    rows = Rows(orders, parallel)
     os.environ.update(ENVIRONMENT)
     tuner = Tuner(
         Toy,
@@ -180,7 +156,7 @@ def run(
         run_config=RunConfig(
             name="toys",
             storage_path=str(folder),
-            failure_config=FailureConfig(max_failures=retries),
+            failure_config=FailureConfig(max_failures=0),
             checkpoint_config=CheckpointConfig(num_to_keep=None),
             verbose=0,
         ),
