@@ -5,7 +5,7 @@ from typing import Any
 
 from nas.errors import InvalidInput
 from nas.oneshot.plan import default_epochs
-from nas.search.catalog import STRATEGIES
+from nas.search.catalog import strategies
 from nas.searchable import MAX_CHOICES, Choices, Range
 from nas.space import Candidate, Genotype, LayerNet, Shape, is_reduction, smallest_input
 from nas.space.limits import check_limits
@@ -52,7 +52,7 @@ def complete(
     # About 10,000 images an epoch are what a cell network of this size learns from in few epochs.
     budget.setdefault("epochs", 5 if images >= MANY_IMAGES else 8 if images >= FEW_IMAGES else 16)
     final: dict[str, Any] = dict(body.get("final") or {})
-    one_shot = STRATEGIES[body.get("strategy", "auto")].prepares == "supernet"
+    one_shot = strategies()[body.get("strategy", "auto")].prepares == "supernet"
     # A supernet alone takes a minute on small images, and hands over several finalists: the others retrain less.
     final.setdefault("epochs", (12 if one_shot else 30) if images >= FEW_IMAGES else 60)
     if one_shot:
@@ -77,7 +77,7 @@ def complete(
 def _strategic(body: dict[str, Any], images: int) -> dict[str, Any]:
     """Fills in what follows from the strategy: its options, and how much it tries."""
     name = body.get("strategy", "auto")
-    entry, budget, final = STRATEGIES[name], dict(body["budget"]), dict(body["final"])
+    entry, budget, final = strategies()[name], dict(body["budget"]), dict(body["final"])
     options = entry.options.model_validate(body.get("options") or {}).model_dump(mode="json")
     if entry.prepares == "supernet":
         if options["epochs"] is None:
@@ -92,7 +92,7 @@ def _strategic(body: dict[str, Any], images: int) -> dict[str, Any]:
 
 
 def _check_strategy(spec: JobSpec) -> None:
-    if refusal := STRATEGIES[spec.strategy].refuses(spec.search_space()):
+    if refusal := strategies()[spec.strategy].refuses(spec.search_space()):
         raise InvalidInput("strategy", spec.strategy, refusal)
     first, epochs = spec.pruning.first, spec.budget.epochs
     if first is not None and first >= epochs:

@@ -1,14 +1,15 @@
-"""What a user adds in Python without touching the project: operations of a cell, and losses.
+"""What a user adds in Python without touching the project: operations of a cell, losses, and strategies.
 
-A module of the user's own holds one or both of
+A module of the user's own holds one or more of
 
     OPERATIONS = {"my_op": build}     # build(channels, stride) → a module [N, C, H, W] → [N, C, ⌈H/stride⌉, ⌈W/stride⌉]
     LOSSES = {"my_loss": loss}        # loss(outputs, targets) → a loss for each image, [N]
+    STRATEGIES = {"my_strategy": Mine}  # Mine() → something with propose (nas.search.strategy.Strategy)
 
 Targets are int64 [N] of classes, or float [N, K] where images are mixed; float [N, K] of several labels; standardised
 float [N, T] of a regression. The module is named in NAS_PLUGINS (comma-separated modules), or by `nas.use("my_module")`
-in a program. An installed package may name each as an entry point of the group `nas.operations` or `nas.losses`
-instead; those need no setting.
+in a program. An installed package may name each as an entry point of the group `nas.operations`, `nas.losses` or
+`nas.strategies` instead; those need no setting.
 """
 
 import importlib
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 from nas.errors import SettingsError
 
-GROUPS: Final = {"OPERATIONS": "nas.operations", "LOSSES": "nas.losses"}
+GROUPS: Final = {"OPERATIONS": "nas.operations", "LOSSES": "nas.losses", "STRATEGIES": "nas.strategies"}
 """A plugin module's table → the group of entry points that means the same."""
 
 
@@ -54,6 +55,11 @@ def operations() -> Mapping[str, Plugin]:
 def losses() -> Mapping[str, Plugin]:
     """The user's losses by name."""
     return _installed("LOSSES") | _used["LOSSES"]
+
+
+def strategies() -> Mapping[str, Plugin]:
+    """The user's strategies by name."""
+    return _installed("STRATEGIES") | _used["STRATEGIES"]
 
 
 def use(*modules: str) -> None:
@@ -102,11 +108,12 @@ def _installed(table: str) -> dict[str, Plugin]:
 
 
 def _check(table: str, name: object, origin: str) -> None:
-    from nas.space.operations import OPERATIONS  # both import this module
+    from nas.search.catalog import STRATEGIES  # all three import this module
+    from nas.space.operations import OPERATIONS
     from nas.train.tasks import LOSSES
 
     if not isinstance(name, str) or not name.isidentifier():
         raise SettingsError(f"{origin}: {name!r} is no name for one of {table}; use letters, digits and underscores")
-    taken = OPERATIONS if table == "OPERATIONS" else {"default", *chain(*LOSSES.values())}
-    if name in taken:
+    taken = {"OPERATIONS": OPERATIONS, "LOSSES": {"default", *chain(*LOSSES.values())}, "STRATEGIES": STRATEGIES}
+    if name in taken[table]:
         raise SettingsError(f"{origin}: one of {table} called {name!r} comes with the project; choose another name")

@@ -13,6 +13,7 @@ from pydantic import (
     create_model,
     model_validator,
 )
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 from nas.space.distributions import Categorical, Distribution, Integer, Real
@@ -35,6 +36,13 @@ Listed: Final = BeforeValidator(_listed)
 """JSON has lists, frozen models have tuples, and strict ones would take no list for one."""
 
 T = TypeVar("T")
+
+
+def counted(schema: JsonDict) -> None:
+    """Bounds of how many items a `Listed` has: behind it pydantic takes the tuple for any value with a length."""
+    for of_text, of_array in (("minLength", "minItems"), ("maxLength", "maxItems")):
+        if of_text in schema:
+            schema[of_array] = schema.pop(of_text)
 
 
 class Choices(Strict, Generic[T]):

@@ -9,10 +9,10 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from nas.errors import InvalidInput, UserError
 from nas.objectives import Objective, ObjectiveForm
 from nas.resources import ResourcesSpec
-from nas.search.catalog import STRATEGIES
+from nas.search.catalog import strategies
 from nas.search.options import PruningSpec, SchedulerSpec
 from nas.search.population import unsuitable
-from nas.searchable import MAX_CHOICES, Listed, Searchable, searchable
+from nas.searchable import MAX_CHOICES, Listed, Searchable, counted, searchable
 from nas.space import Candidate, CellSpace, FixedSpace, Genotype, JointSpace, LayerSpace, Shape, from_text, known
 from nas.space.joint import RECIPE, SPACE
 from nas.space.layers import LAYER_KINDS
@@ -40,6 +40,12 @@ def _one_of(allowed: tuple[str, ...]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _known_strategy(value: str) -> str:
+    if value not in strategies():
+        raise ValueError(f"allowed: {', '.join(strategies())}")
+    return value
 
 
 def _operations(ops: tuple[str, ...]) -> tuple[str, ...]:
@@ -239,7 +245,12 @@ def _distinct(objectives: tuple[ObjectiveForm, ...]) -> tuple[ObjectiveForm, ...
     return objectives
 
 
-Objectives = Annotated[tuple[Objective, ...], Listed, Field(min_length=1, max_length=5), AfterValidator(_distinct)]
+Objectives = Annotated[
+    tuple[Objective, ...],
+    Listed,
+    Field(min_length=1, max_length=5, json_schema_extra=counted),
+    AfterValidator(_distinct),
+]
 
 
 def _method(value: Any) -> Any:
@@ -268,11 +279,11 @@ class JobSpec(Strict):
     space: SpaceSpec = SpaceSpec()
     recipe: RecipeSpec = Field(default_factory=lambda: RecipeSpec(), description="how networks are trained")
     limits: Limits = Limits()
-    start: Annotated[tuple[Start, ...], Listed, Field(max_length=MAX_CHOICES)] = Field(
+    start: Annotated[tuple[Start, ...], Listed, Field(max_length=MAX_CHOICES, json_schema_extra=counted)] = Field(
         (), description="genotypes to try first: published names, DARTS text, or JSON; GET /v1/genotypes lists names"
     )
     transfer: TransferSpec | None = Field(None, description="an earlier job to start from")
-    strategy: Annotated[str, _one_of(tuple(STRATEGIES))] = Field(
+    strategy: Annotated[str, AfterValidator(_known_strategy)] = Field(
         "auto", description="how candidates are chosen; GET /v1/strategies lists them"
     )
     options: dict[str, Any] = Field({}, description="of the strategy; GET /v1/strategies has the schema of each")
@@ -340,7 +351,7 @@ class JobSpec(Strict):
         try:
             self.strategy_options()
         except ValidationError as error:
-            options = STRATEGIES[self.strategy].options
+            options = strategies()[self.strategy].options
             raise ValidationError.from_exception_data(
                 type(self).__name__, [_at("options", options, details) for details in error.errors(include_url=False)]
             ) from error
@@ -348,7 +359,7 @@ class JobSpec(Strict):
 
     def strategy_options(self) -> Strict:
         """The options of the strategy, with its defaults for what is not said. Raises ValidationError."""
-        return STRATEGIES[self.strategy].options.model_validate(self.options)
+        return strategies()[self.strategy].options.model_validate(self.options)
 
     def search_space(self) -> CellSpace | LayerSpace | JointSpace:
         """As the value that strategies and workers use."""

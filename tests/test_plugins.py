@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 import nas
 from nas import plugins
 from nas.errors import GenotypeError, SettingsError
-from nas.space import Cell, Edge
+from nas.search import simulate
+from nas.space import CategoricalSpace, Cell, Edge
 from nas.space.operations import OPERATIONS, known_operations
-from nas.spec import SpaceSpec
+from nas.spec import JobSpec, SpaceSpec
 from nas.train.tasks import allowed_losses
 
 Write = Callable[[str, str], None]
@@ -52,6 +54,39 @@ def test_the_operations_and_losses_of_a_module_can_be_named(write: Write) -> Non
     assert Cell(((Edge("my_op", 0),),), (2,)).nodes[0][0].op == "my_op"
     assert SpaceSpec.model_validate({"ops": ["my_op", "skip_connect"]}).ops == ("my_op", "skip_connect")
     assert "my_loss" in allowed_losses("regression")
+
+
+MINE = """
+import numpy as np
+
+class Near:
+    def propose(self, space, history, seed):
+        rng = np.random.default_rng(seed)
+        return next(space.neighbours(history[-1].candidate)) if history else space.sample(rng)
+
+class Lost:
+    def propose(self, space, history, seed):
+        return "somewhere"
+
+STRATEGIES = {"near": Near, "lost": Lost}
+"""
+
+
+def test_a_strategy_of_the_users_own_is_asked_like_any_other(write: Write) -> None:
+    write("lab_strategies", MINE)
+    body = {"dataset": "digits", "strategy": "near"}
+    with pytest.raises(ValidationError, match="allowed: auto"):
+        JobSpec.model_validate(body)
+    nas.use("lab_strategies")
+    assert JobSpec.model_validate(body).strategy == "near"
+    with pytest.raises(ValidationError, match="population"):
+        JobSpec.model_validate(body | {"options": {"population": 3}})
+    space = CategoricalSpace({"edge": ("a", "b", "c"), "other": ("d", "e")})
+    found = simulate("near", space, lambda net, epochs: (0.5, 1.0), budget=4, pruning="none")
+    first, *others = [observation.candidate for observation in found.history]
+    assert others[0] == next(space.neighbours(first))
+    with pytest.raises(TypeError, match=r"Lost\.propose returned 'somewhere', which is no candidate of the space"):
+        simulate("lost", space, lambda net, epochs: (0.5, 1.0), budget=4)
 
 
 def test_without_a_module_there_is_nothing_of_the_user(write: Write) -> None:
@@ -95,8 +130,8 @@ def test_modules_may_hold_one_table_only_and_add_up(write: Write) -> None:
         ),
         ("def", r"'lab_bad' cannot be imported: SyntaxError"),
         ("1 / 0", r"'lab_bad' cannot be imported: ZeroDivisionError: division by zero"),
-        ("", r"'lab_bad' has none of OPERATIONS, LOSSES"),
-        ("operations = {}", r"'lab_bad' has none of OPERATIONS, LOSSES"),
+        ("", r"'lab_bad' has none of OPERATIONS, LOSSES, STRATEGIES"),
+        ("operations = {}", r"'lab_bad' has none of OPERATIONS, LOSSES, STRATEGIES"),
         ("OPERATIONS = None", r"lab_bad\.OPERATIONS has to be a mapping of names to functions"),
         ("OPERATIONS = [print]", r"lab_bad\.OPERATIONS has to be a mapping of names to functions"),
         ("LOSSES = {'my_loss': 3}", r"lab_bad\.LOSSES has to be a mapping of names to functions"),
@@ -106,6 +141,7 @@ def test_modules_may_hold_one_table_only_and_add_up(write: Write) -> None:
         ("OPERATIONS = {'none': print}", r"OPERATIONS called 'none' comes with the project; choose another name"),
         ("OPERATIONS = {'group_conv_5x5': print}", r"OPERATIONS called 'group_conv_5x5' comes with the project"),
         ("LOSSES = {'default': print}", r"LOSSES called 'default' comes with the project; choose another name"),
+        ("STRATEGIES = {'tpe': print}", r"STRATEGIES called 'tpe' comes with the project; choose another name"),
         ("LOSSES = {'huber': print}", r"LOSSES called 'huber' comes with the project; choose another name"),
     ],
 )

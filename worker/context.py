@@ -31,6 +31,7 @@ from worker.admission import Need, Seat
 from worker.lease import Grip
 from worker.measuring import Measured, Wanted, measure
 from worker.shelf import Shelf
+from worker.spent import Spent
 from worker.stages import Stages
 from worker.starts import prepared_starts
 
@@ -51,6 +52,8 @@ class Context:
         driving: the job for Ray that it drives; it takes trials of no other one.
         shelf: the data sets in the process's memory.
         seat: its place on the device.
+        spent: what the time of the attempt at hand goes into.
+        write_log: writes what the trial at hand has logged, before others can take it; see worker.journal.
     """
 
     store: Store
@@ -67,6 +70,8 @@ class Context:
     driving: str | None = None
     shelf: Shelf = field(default_factory=Shelf)
     seat: Seat = field(default_factory=Seat)
+    spent: Spent = field(default_factory=Spent)
+    write_log: Callable[[], None] = lambda: None
     _searches: dict[str, "Search"] = field(default_factory=dict)
     _source: tuple[str, dict[str, Tensor]] | None = None
 

@@ -24,6 +24,7 @@ from nas.store.claims import Claim
 from nas.store.states import Reason
 from nas.train.graphs import CAPTURING
 from worker.context import Context, is_full
+from worker.telling import detail
 
 log = logging.getLogger(__name__)
 
@@ -124,9 +125,14 @@ def _record(context: Context, claim: Claim, error: Exception) -> float:
 
 
 def _end(context: Context, claim: Claim, reason: Reason, error: str, *, shared: bool = False) -> None:
-    log.info("job %s trial %d: %s", claim.job_id, claim.number, reason)
+    follows = setbacks.follows(claim, reason, shared=shared)
+    log.info("job %s trial %d: %s; %s", claim.job_id, claim.number, reason, follows)
+    if reason != Reason.ERROR:  # which is in the log already, with all that led to it
+        detail.info("%s", error)
+    context.write_log()  # before others can take it
     with context.store.write() as session:
-        checkpoint = setbacks.record(session, claim, reason, error, shared=shared)
+        spent = context.spent.so_far()
+        checkpoint = setbacks.record(session, claim, reason, error, shared=shared, spent=spent)
     if checkpoint:
         context.artifacts.delete(checkpoint)
 

@@ -22,6 +22,7 @@ from nas.train.loop import OnEpoch, fit
 from nas.train.parallel import fit_together
 from nas.train.recipe import Recipe
 from nas.train.transfer import lower_part, take_over
+from worker.telling import detail
 
 
 def evaluate(
@@ -61,6 +62,7 @@ def evaluate(
         initialise(network, recipe, torch.Generator().manual_seed(derive(seed, "initialise")))
         if source is not None:
             kept = take_over(network, source)
+    detail.info("a network of %d parameters, on %s", sum(each.numel() for each in network.parameters()), device)
     course: Course = {
         "seed": seed,
         "on_epoch": on_epoch if board is None else _logged(on_epoch, board, network, _shown(data)),

@@ -26,6 +26,7 @@ from nas.store.session import Store
 from worker.admission import Learned, Room, Seat
 from worker.context import Context
 from worker.devices import memory_of
+from worker.journal import Journal
 from worker.lease import Heartbeat
 from worker.needs import learn
 from worker.shelf import Shelf
@@ -74,7 +75,11 @@ def run(process: Process, count: int) -> bool:
     room = Room(memory_of(process.device), Learned())
     artifacts, shelf = ArtifactStore(settings.artifacts_url), Shelf()
     failures: list[BaseException] = []
-    with Heartbeat(store, names[0], settings.lease_s) as heartbeat, ExitStack() as registered:
+    with (
+        Journal(store) as journal,
+        Heartbeat(store, names[0], settings.lease_s, journal.write) as heartbeat,
+        ExitStack() as registered,
+    ):
         contexts = []
         for lane, name in enumerate(names):
             drives = process.ray and lane == 0
@@ -93,6 +98,7 @@ def run(process: Process, count: int) -> bool:
                     cores=process.cores,
                     shelf=shelf,
                     seat=Seat(room),
+                    write_log=journal.write,
                 )
             )
 

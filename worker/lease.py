@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -24,12 +25,14 @@ class Heartbeat:
         store: the database.
         worker: the process's own worker id; it is alive as long as the heartbeat is.
         lease_s: the length of a lease; three beats fit into one.
+        between: called after each beat; nothing that takes long, or raises.
     """
 
-    def __init__(self, store: Store, worker: str, lease_s: float) -> None:
+    def __init__(self, store: Store, worker: str, lease_s: float, between: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._worker = worker
         self._lease_s = lease_s
+        self._between = between
         self._grips: set[Grip] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -84,6 +87,7 @@ class Heartbeat:
             except SQLAlchemyError as error:
                 # The next beat tries again; if the database stays away, the leases run out, which is right.
                 log.warning("the heartbeat did not reach the database: %s", error)
+            self._between()
 
 
 class Grip:

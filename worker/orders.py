@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nas.data.images import ImageSet
 from nas.result.report import About, Retrained
+from nas.result.story import Story
 from nas.store.artifacts import ArtifactStore, Stored
 from nas.store.claims import Claim
 from nas.store.states import Phase
@@ -55,6 +56,7 @@ class Reporting:
         epochs: that they were trained for.
         about: the job.
         supernet: (digest, score) of what a supernet handed over, if there was one.
+        story: of the job, for the page in its package.
     """
 
     runs: Mapping[Phase, tuple[Retrained, ...]]
@@ -62,6 +64,7 @@ class Reporting:
     epochs: int
     about: About
     supernet: tuple[tuple[str, float], ...] | None
+    story: Story
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from nas.result.report import About, Retrained, make_report
-from nas.search.catalog import STRATEGIES
+from nas.search.catalog import strategies
 from nas.space import Candidate
-from nas.store import files, gc, jobs
+from nas.store import files, gc, jobs, moves, stories, trials
 from nas.store.claims import Claim
 from nas.store.jobs import FinalTrial
 from nas.store.numbering import searches_planned
@@ -24,6 +24,7 @@ def prepare(context: Context, claim: Claim) -> Order | None:
         weights = {run.number: files.artifact(session, run.trial_id, "weights") or "" for run in runs}
         dataset = session.get_one(Dataset, claim.dataset_id).name
         job = jobs.get(session, claim.job_id)
+        story = stories.read(session, claim.job_id)
     found = {
         phase: tuple(retrained(run) for run in runs if run.phase == phase)
         for phase in (Phase.FINALIST, Phase.CONTROL, Phase.REFERENCE)
@@ -32,7 +33,7 @@ def prepare(context: Context, claim: Claim) -> Order | None:
     epochs = next(run.epochs for run in runs)
     spec, searched = claim.spec, searches_planned(job)
     about = About(job.id, job.name, dataset, spec.strategy, spec.seed, searched, context.settings.plugins)
-    return Order(claim, reporting=Reporting(found, weights, epochs, about, _supernet(context, claim)))
+    return Order(claim, reporting=Reporting(found, weights, epochs, about, _supernet(context, claim), story))
 
 
 def carry_out(order: Order, machine: Machine) -> Outcome:
@@ -54,6 +55,7 @@ def carry_out(order: Order, machine: Machine) -> Outcome:
         about=reporting.about,
         should_stop=machine.should_stop,
         supernet=reporting.supernet,
+        story=reporting.story,
     )
     return Outcome(package=machine.artifacts.put(made.package), verdict=made.verdict, winner=made.winner_digest)
 
@@ -63,6 +65,8 @@ def conclude(context: Context, claim: Claim, outcome: Outcome, course: Course) -
     if outcome.verdict is None or outcome.package is None or outcome.winner is None:
         raise ValueError(f"trial {claim.number} ended without a report")
     with context.store.write() as session:
+        moves.locked(session, claim.job_id)  # before the trial: the order of locks
+        trials.note_spent(session, claim, context.spent.so_far())
         replaced = jobs.succeed(session, claim, outcome.verdict, outcome.package, outcome.winner)
     gc.forget(context.store, context.artifacts, replaced)
 
@@ -76,7 +80,7 @@ def retrained(run: FinalTrial) -> Retrained:
 
 def _supernet(context: Context, claim: Claim) -> tuple[tuple[str, float], ...] | None:
     """(digest, score) of what a supernet handed over; None of a search without one."""
-    if STRATEGIES[claim.spec.strategy].prepares != "supernet":
+    if strategies()[claim.spec.strategy].prepares != "supernet":
         return None
     space = claim.spec.search_space()
     return tuple(

@@ -85,7 +85,9 @@ def conclude(context: Context, claim: Claim, outcome: Outcome, course: Course) -
     with context.store.write() as session:
         locked(session, claim.job_id)  # before the trial: the order of locks
         trials.attach(session, claim, "candidates", outcome.candidates)
-        checkpoint = trials.finish(session, claim, TrialState.COMPLETE, error=outcome.note)
+        checkpoint = trials.finish(
+            session, claim, TrialState.COMPLETE, error=outcome.note, spent=context.spent.so_far()
+        )
     if checkpoint:
         context.artifacts.delete(checkpoint)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.search.catalog import STRATEGIES
+from nas.search.catalog import strategies
 from nas.search.screening import Scored, combine, warm_start
 from nas.seeds import derive
 from nas.space import Candidate, CellSpace, Genotype, JointSpace, LayerSpace
@@ -25,7 +25,7 @@ def prepared_starts(spec: JobSpec, prepared: Sequence[dict[str, Any]]) -> list[C
         _dressed(genotype, space, derive(spec.seed, "start", number)) for number, genotype in enumerate(spec.starts())
     ]
     found: list[Candidate] = []
-    match STRATEGIES[spec.strategy].prepares:
+    match strategies()[spec.strategy].prepares:
         case "supernet":
             found = [Candidate.from_json(entry["candidate"]) for entry in prepared]
         case "screening":

@@ -21,6 +21,8 @@ from worker.needs import need_of
 from worker.orders import Machine, Order, Outcome
 from worker.phases import PARTS
 from worker.promote import promote
+from worker.spent import Spent
+from worker.telling import tell_epoch
 from worker.train import write_epochs
 from worker.writer import Done, Writer
 
@@ -100,10 +102,12 @@ def take_of(context: Context, offer: Standing, *, exact: bool) -> Claim | None:
 
 def run(context: Context, claim: Claim) -> None:
     """Runs a claimed trial to its end, whatever that is, and records why it ended."""
+    context.spent = Spent()
     with context.stages.trial(claim, context.worker):
         log.info("job %s trial %d (%s): attempt %d", claim.job_id, claim.number, claim.phase, claim.attempt)
         try:
-            order = PARTS[claim.phase].prepare(context, claim)
+            with context.spent.timed("prepare"):
+                order = PARTS[claim.phase].prepare(context, claim)
             if order is not None:
                 carry_out_here(context, order)
         except Exception as error:
@@ -123,19 +127,23 @@ def carry_out_here(context: Context, order: Order) -> None:
     def on_epoch(result: EpochResult, take: Callable[[], Checkpoint], events: bytes | None) -> bool:
         context.stages.add("epochs", claim.phase)
         context.stages.flush(context.store)
+        context.spent.trained(result)
+        tell_epoch(claim, result)
         if claim.phase == Phase.SEARCH and result.epoch == claim.epochs:
             course.last = Done(result, None, events)
             return True
-        with context.stages.timed("checkpoint"):
+        with context.stages.timed("checkpoint"), context.spent.timed("write"):
             done = Done(result, take(), events)
-        with context.stages.timed("report"):
+        with context.stages.timed("report"), context.spent.timed("write"):
             writer.add(done)
             if result.epoch >= (course.stage or claim.stage):  # it is compared with what the rows say
                 writer.settle()
         return course.goes_on(result.epoch)
 
+    with context.spent.timed("prepare"):
+        data = context.data(claim.dataset_id)
     machine = Machine(
-        data=context.data(claim.dataset_id),
+        data=data,
         artifacts=context.artifacts,
         device=context.device,
         source=context.source,
@@ -145,11 +153,15 @@ def carry_out_here(context: Context, order: Order) -> None:
     need = need_of(order, machine.data, context.device)
     try:
         if need is not None:
-            context.seat.take(need, machine.should_stop)
+            with context.spent.timed("prepare"):
+                context.seat.take(need, machine.should_stop)
         with writer:
             outcome = parts.carry_out(order, machine)
+            with context.spent.timed("write"):
+                writer.settle()
     except Stopped:
         if context.should_stop() or not course.out_of_time():
             raise
         course.ended, outcome = Reason.BUDGET, Outcome()
-    parts.conclude(context, claim, replace(outcome, peak_bytes=context.seat.peak_bytes()), course)
+    with context.spent.timed("write"):
+        parts.conclude(context, claim, replace(outcome, peak_bytes=context.seat.peak_bytes()), course)

@@ -33,6 +33,7 @@ from worker.course import Course
 from worker.evaluate import evaluate
 from worker.orders import TOGETHER, Machine, Order, Outcome, tag_of
 from worker.propose import propose
+from worker.telling import tell_end
 from worker.writer import Done
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ def prepare(context: Context, claim: Claim) -> Order | None:
         return Order(claim, weights=context.artifacts.put(source.weights))
     if source is not None and there and source.found.diverged is not None:
         with context.store.write() as session:
-            replaced = setbacks.record(session, claim, Reason.DIVERGED, source.found.diverged)
+            spent = context.spent.so_far()
+            replaced = setbacks.record(session, claim, Reason.DIVERGED, source.found.diverged, spent=spent)
         _delete(context, replaced)
     else:
         conclude(context, claim, ended, course)
@@ -122,6 +124,8 @@ def carry_out(order: Order, machine: Machine) -> Outcome:
 def conclude(context: Context, claim: Claim, outcome: Outcome, course: Course) -> None:
     """Writes how a training ended, or that it waits at a rung. Raises LeaseLost."""
     if course.paused:
+        tell_end(claim, course)
+        context.write_log()  # once it waits, any worker may take it
         with context.store.write() as session:
             trials.pause(session, claim)
         return
@@ -142,8 +146,10 @@ def conclude(context: Context, claim: Claim, outcome: Outcome, course: Course) -
             # With early stopping the network is left with the weights of its best epoch: what it is judged by.
             best_epoch=outcome.best_epoch and not course.ended,
             peak_bytes=outcome.peak_bytes,
+            spent=context.spent.so_far(),
         )
     _delete(context, replaced)
+    tell_end(claim, course)
 
 
 def _delete(context: Context, checkpoint: str | None) -> None:

@@ -12,7 +12,7 @@ from nas.space import Candidate, Cell, CellSpace, Edge, Genotype
 from nas.space.genotype import INPUTS
 
 Strengths = Mapping[str, npt.NDArray[np.float64]]
-"""Kind of cell → [edges, operations]."""
+"""Kind of cell → [edges, operations], or [edges]."""
 
 
 def strongest(space: CellSpace, strengths: Strengths) -> Candidate:

@@ -18,7 +18,7 @@ from nas.oneshot.judging import Judge, Judgement
 from nas.oneshot.mixing import path
 from nas.oneshot.plan import MethodName, Plan, supernet_shape
 from nas.oneshot.training import Training, halves, steps_an_epoch
-from nas.oneshot.watch import collapsed, settled
+from nas.oneshot.watch import collapsed, settled, shown_shares
 from nas.search.options import SupernetOptions
 from nas.seeds import derive
 from nas.space import Candidate, CellSpace, Genotype
@@ -126,9 +126,18 @@ def _epoch(training: Training, judge: Judge, should_stop: Callable[[], bool]) ->
         "skip_share": skip_share(genotype),
         "skip_mass": skip_mass(training.space.ops, shares),
     }
+    learnt = shares if training.method.learns else None
     seconds = time.perf_counter() - began
     return EpochResult(
-        at, train_loss, shown.loss, shown.score, lr, seconds, {**shown.metrics, **metrics}, genotype.to_json()
+        epoch=at,
+        train_loss=train_loss,
+        validation_loss=shown.loss,
+        validation_accuracy=shown.score,
+        lr=lr,
+        seconds=seconds,
+        metrics={**shown.metrics, **metrics},
+        genotype=genotype.to_json(),
+        shares=shown_shares(training.space, learnt, training.edge_shares()),
     )
 
 

@@ -142,6 +142,10 @@ class Training:
         """Of the operations on every edge."""
         return self._table(self.architecture.shares)
 
+    def edge_shares(self) -> Strengths | None:
+        """Of the edges into each node, [edges] of each kind; None where all count 1."""
+        return self._table(self.architecture.edge_shares) if self.method.normalises else None
+
     def strengths(self) -> Strengths:
         """What operations are chosen by."""
         return self._table(self.architecture.strengths)

@@ -1,10 +1,40 @@
-"""Whether a search has collapsed or come to rest, by the genotypes of its epochs."""
+"""What there is to watch in a search: its shares, and whether it has collapsed or come to rest."""
 
 from collections.abc import Sequence
+from typing import Any, Final
 
-from nas.oneshot.discretise import skip_share
+import numpy as np
+
+from nas.oneshot.discretise import Strengths, skip_share
+from nas.oneshot.mixing import edge_places
 from nas.oneshot.plan import Plan
 from nas.space import CellSpace, Genotype
+
+DIGITS: Final = 3
+"""Of a share that is shown."""
+
+
+def shown_shares(space: CellSpace, shares: Strengths | None, edge_shares: Strengths | None = None) -> dict[str, Any]:
+    """What a heat map is drawn of, as JSON.
+
+    Args:
+        space: the candidates.
+        shares: of the operations on every edge; None of a search that learns none.
+        edge_shares: kind of cell → [edges], of the edges into each node; None where all count 1.
+
+    Returns:
+        `alpha`: kind of cell → for every edge the shares of its operations, or null; `alpha_edges`: their names, such
+        as `3←1`; `alpha_ops`: those of the operations; `alpha_edge_shares`: kind of cell → of every edge, or null.
+    """
+    tables = {"alpha": shares, "alpha_edge_shares": edge_shares}
+    return {
+        **{
+            name: None if table is None else {kind: np.round(table[kind], DIGITS).tolist() for kind in table}
+            for name, table in tables.items()
+        },
+        "alpha_edges": [f"{node}←{source}" for node, source in edge_places(space.nodes)],
+        "alpha_ops": list(space.ops),
+    }
 
 
 def collapsed(genotypes: Sequence[Genotype], plan: Plan, space: CellSpace) -> str | None:

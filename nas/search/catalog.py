@@ -1,9 +1,10 @@
 """The strategies by name: a visible table. Making one may import a library; reading the table does not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from nas import plugins
 from nas.search import grid, prepared
 from nas.search.options import (
     AutoOptions,
@@ -20,7 +21,7 @@ from nas.search.options import (
     SupernetOptions,
     TpeOptions,
 )
-from nas.search.strategy import Strategy
+from nas.search.strategy import C, Observation, Strategy
 from nas.space import Categorical, Space
 from nas.space.parameters import has_choice
 from nas.strict import Strict
@@ -53,10 +54,38 @@ class Entry:
     refuses: Callable[[Space[Any]], str | None] = _any
 
 
+def strategies() -> Mapping[str, Entry]:
+    """All strategies by name: STRATEGIES, and the user's own (nas.plugins), which take no options."""
+    return STRATEGIES | {name: _of_user(plugin) for name, plugin in plugins.strategies().items()}
+
+
 def make_strategy(name: str, options: Mapping[str, Any] | None = None) -> Strategy:
     """The strategy of that name. Raises KeyError, and pydantic's ValidationError for impossible options."""
-    entry = STRATEGIES[name]
+    entry = strategies()[name]
     return entry.make(entry.options.model_validate(dict(options or {})))
+
+
+def _of_user(plugin: plugins.Plugin) -> Entry:
+    return Entry("your own", plugin.summary, NoOptions, lambda options: Checked(plugin.get()()))
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A user's own strategy, of which nobody knows whether it keeps to the space."""
+
+    own: Strategy
+
+    def propose(self, space: Space[C], history: Sequence[Observation[C]], seed: int) -> C:
+        """See Strategy. Raises TypeError if what it proposes is not of the space."""
+        found = self.own.propose(space, history, seed)
+        try:
+            possible = space.contains(found)
+        except Exception:  # a space expects a candidate, of whatever kind its own are
+            possible = False
+        if not possible:
+            name = type(self.own).__name__
+            raise TypeError(f"{name}.propose returned {str(found)[:200]!r}, which is no candidate of the space")
+        return found
 
 
 # Importing a strategy only when it is made keeps torch, Optuna and scikit-learn out of the API.

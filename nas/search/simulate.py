@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from nas.errors import InvalidInput
-from nas.search.catalog import STRATEGIES
+from nas.search.catalog import strategies
 from nas.search.options import AutoOptions, PruningSpec
 from nas.search.pruning import PRUNERS, Pruner, make_pruner
 from nas.search.screening import warm_start
@@ -44,7 +44,7 @@ def simulate(
         found.best, found.best_score
 
     Args:
-        strategy: a name from nas.search.catalog.STRATEGIES, or a strategy.
+        strategy: a name from nas.search.catalog.strategies(), or a strategy.
         space: what is searched.
         objective: (candidate, epochs) → (score, seconds): the score after so many epochs in all, larger is better, and
             the seconds that training from scratch to there takes; a trial that goes on from a checkpoint pays the
@@ -98,9 +98,9 @@ def _strategy(given: str | Strategy, space: Space[Any], options: Mapping[str, An
         if options:
             raise InvalidInput("options", options, "a strategy that is an object has its options already")
         return given, None
-    entry = STRATEGIES.get(given)
+    entry = strategies().get(given)
     if entry is None:
-        raise InvalidInput("strategy", given, f"the strategies are {', '.join(STRATEGIES)}")
+        raise InvalidInput("strategy", given, f"the strategies are {', '.join(strategies())}")
     if entry.prepares == "supernet":
         raise InvalidInput("strategy", given, "it trains a supernet, which no objective stands for")
     if (refusal := entry.refuses(space)) is not None:

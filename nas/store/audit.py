@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 from nas.errors import NasError
 from nas.store.artifacts import ArtifactStore
 from nas.store.gc import all_referred, referred
+from nas.store.lines import KEPT
 from nas.store.moves import SETBACKS
 from nas.store.retrains import FIRST_NUMBER
 from nas.store.session import Store
 from nas.store.states import ACTIVE_TRIAL, ENDED_JOB, SEARCHING, JobState, Phase, TrialState
-from nas.store.tables import Artifact, Epoch, Job, Setback, Tally, Trial
+from nas.store.tables import Artifact, Epoch, Job, Line, Setback, Tally, Trial
 
 TOLERANCE_S: Final = 0.01
 """Sums of seconds, added in another order."""
@@ -198,6 +199,20 @@ def _versions(session: Session) -> Iterator[str]:
         yield f"epoch {epoch} of trial {number} of job {job_id} has an earlier version than the one before it"
 
 
+def _logs(session: Session) -> Iterator[str]:
+    """The log of a trial has so many lines and no more, of attempts that there were."""
+    rows = session.execute(
+        select(Trial.job_id, Trial.number, Trial.attempt, func.count(), func.min(Line.attempt), func.max(Line.attempt))
+        .join(Line, Line.trial_id == Trial.id)
+        .group_by(Trial.id, Trial.job_id, Trial.number, Trial.attempt)
+    )
+    for job_id, number, attempt, count, first, last in rows:
+        if count > KEPT + 1:
+            yield f"trial {number} of job {job_id} has {count} lines in its log, of which {KEPT} are kept"
+        if not 1 <= first <= last <= attempt:
+            yield f"trial {number} of job {job_id} has had {attempt} attempts, but lines of attempt {last} in its log"
+
+
 RULES: Final[tuple[Callable[[Session], Iterator[str]], ...]] = (
     _ended,
     _numbers,
@@ -208,6 +223,7 @@ RULES: Final[tuple[Callable[[Session], Iterator[str]], ...]] = (
     _reasons,
     _leases,
     _versions,
+    _logs,
 )
 """Every rule that holds at any moment."""
 

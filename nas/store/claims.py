@@ -139,6 +139,7 @@ def promote(session: Session, seen: Rungs, index: int, lease: Lease) -> Claim | 
     trial.stage = following
     trial.attempt += 1
     trial.owner = lease.worker
+    trial.began_at = moment
     trial.device = lease.device
     trial.lease_until = moment + timedelta(seconds=lease.seconds)
     job.served_at = moment

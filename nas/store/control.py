@@ -27,7 +27,7 @@ from nas.store.states import (
     advance,
     standing,
 )
-from nas.store.tables import Artifact, Base, Epoch, Incumbent, Job, Setback, Tally, Trial
+from nas.store.tables import Artifact, Base, Epoch, Incumbent, Job, Line, Setback, Tally, Trial
 
 OPEN: Final = (JobState.QUEUED, JobState.RUNNING, JobState.FINALIZING)
 """States of a job that counts against its owner's limit; a paused one counts again when it is resumed."""
@@ -35,7 +35,7 @@ OPEN: Final = (JobState.QUEUED, JobState.RUNNING, JobState.FINALIZING)
 OPEN_RETRY_S: Final = 60.0
 """When it is worth asking again whether one of the owner's jobs has ended."""
 
-OF_TRIALS: Final[tuple[type[Base], ...]] = (Setback, Epoch, Artifact)
+OF_TRIALS: Final[tuple[type[Base], ...]] = (Line, Setback, Epoch, Artifact)
 OF_JOBS: Final[tuple[type[Base], ...]] = (Incumbent, Tally, Trial)
 """Tables whose rows go with a trial, and with a job, in the order in which they refer to each other."""
 

@@ -20,7 +20,7 @@ from nas.store.pareto import Member
 from nas.store.progress import Plan, Progress, Tallies, finished, phase, progress, read_plan
 from nas.store.queue import fits
 from nas.store.session import now
-from nas.store.specs import spec_of
+from nas.store.specs import metric_of, spec_of
 from nas.store.states import ACTIVE_JOB, BUSY_TRIAL, Phase, TrialState
 from nas.store.tables import Dataset, Epoch, Incumbent, Job, Tally, Trial, Worker
 from nas.store.waiting import Waiting, waiting
@@ -57,6 +57,7 @@ class Rows:
     job: Job
     spec: JobSpec
     dataset: str
+    metric: str
     objectives: list[ObjectiveForm]
     tallies: Tallies
     plan: Plan
@@ -164,11 +165,13 @@ def _read(session: Session, job_id: str, stamp: Stamp | None) -> Rows:
     if job.best_trial is not None:
         best = session.scalars(select(Trial).where(Trial.job_id == job_id, Trial.number == job.best_trial)).one()
     plan = read_plan(session, job, spec, tallies)
+    dataset = session.get_one(Dataset, job.dataset_id)
     return Rows(
         stamp=stamp or (),
         job=job,
         spec=spec,
-        dataset=session.get_one(Dataset, job.dataset_id).name,
+        dataset=dataset.name,
+        metric=metric_of(session, job),
         objectives=in_order(spec.objectives),
         tallies=tallies,
         plan=plan,

@@ -1,8 +1,9 @@
 """Jobs: created, listed, moved from phase to phase, ended."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import and_, exists, func, or_, select, true
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from nas.errors import InvalidInput, NotFound, NotReady
 from nas.objectives import in_order
-from nas.search.catalog import STRATEGIES
+from nas.search.catalog import strategies
 from nas.search.screening import batches
 from nas.space import Candidate, FixedSpace, JointSpace
 from nas.spec import JobSpec
@@ -66,7 +67,7 @@ def create(session: Session, spec: JobSpec, dataset: Dataset, owner: str = LOCAL
 def _preparation(spec: JobSpec) -> list["NewTrial"]:
     """What has to be done once before the strategy proposes."""
     options = spec.strategy_options().model_dump()
-    match STRATEGIES[spec.strategy].prepares:
+    match strategies()[spec.strategy].prepares:
         case "supernet":
             return [NewTrial(Phase.SUPERNET, epochs=options["epochs"] or spec.budget.epochs)]
         case "screening":
@@ -99,18 +100,50 @@ def missing(job_id: str) -> NotFound:
     return NotFound(f"there is no job {job_id!r}; GET /v1/jobs lists them")
 
 
-def page(session: Session, limit: int, after: str | None, owner: str | None = None) -> Sequence[Job]:
-    """Jobs of an owner, or of all, newest first, after the job of that id. Raises InvalidInput if there is none."""
-    query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
-    if owner is not None:
-        query = query.where(Job.owner == owner)
+def page(
+    session: Session,
+    limit: int,
+    after: str | None,
+    owner: str | None = None,
+    *,
+    states: Collection[JobState] = (),
+    words: str = "",
+) -> Sequence[Job]:
+    """Jobs, newest first.
+
+    Args:
+        session: of the store.
+        limit: how many at the most.
+        after: the id of the job that they come after.
+        owner: whose; None means everybody's.
+        states: only those in one of them; none means all.
+        words: only those whose id, name, data set or strategy has this in it, in capitals or not; nothing means all.
+
+    Raises:
+        InvalidInput: there is no job `after`.
+    """
+    where = [] if owner is None else [Job.owner == owner]
+    if states:
+        where.append(Job.state.in_(states))
     if after is not None:
         last = session.get(Job, after)
         if last is None or owner not in (None, last.owner):
             raise InvalidInput("cursor", after, "take next_cursor from the page before")
         older = and_(Job.created_at == last.created_at, Job.id < last.id)
-        query = query.where(or_(Job.created_at < last.created_at, older))
-    return session.scalars(query).all()
+        where.append(or_(Job.created_at < last.created_at, older))
+    newest = (Job.created_at.desc(), Job.id.desc())
+    if words:
+        # Compared here: databases differ in which letters they have capitals for, and some characters mean something.
+        told = select(Job.id, *_TOLD).join(Dataset, Dataset.id == Job.dataset_id).where(*where).order_by(*newest)
+        rows = session.execute(told.execution_options(yield_per=500))
+        named = (row[0] for row in rows if any(words.casefold() in (text or "").casefold() for text in row))
+        where = [Job.id.in_(list(islice(named, limit)))]
+        rows.close()
+    return session.scalars(select(Job).where(*where).order_by(*newest).limit(limit)).all()
+
+
+_TOLD = (Job.name, Dataset.name, Job.spec["strategy"].as_string())
+"""What a job is found by, beside its id."""
 
 
 @dataclass(frozen=True, slots=True)

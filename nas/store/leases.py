@@ -74,7 +74,7 @@ def add_running(session: Session, job: Any, lease: Lease, *, epochs: int, stage:
 
 def _leased(job: Any, lease: Lease) -> dict[str, Any]:
     until = job.moment + timedelta(seconds=lease.seconds)
-    return {"owner": lease.worker, "device": lease.device, "lease_until": until}
+    return {"owner": lease.worker, "device": lease.device, "lease_until": until, "began_at": job.moment}
 
 
 def _serve(session: Session, job: Any, next_number: int) -> None:
@@ -111,6 +111,7 @@ _TAKE = (
         owner=bindparam("owner"),
         device=bindparam("device"),
         lease_until=bindparam("lease_until"),
+        began_at=bindparam("began_at"),
         started_at=func.coalesce(Trial.started_at, bindparam("begin")),
         changed=bindparam("version_"),
     )

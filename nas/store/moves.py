@@ -27,6 +27,9 @@ INFEASIBLE_SHARE = 4
 SETBACKS: Final = frozenset(Reason) - {Reason.RUNG, Reason.BUDGET}
 """Reasons that are counted: what a pruner or a budget stops early has come to no bad end."""
 
+SHIFTS = 50
+"""Of a trial's earlier attempts the newest ones are kept: one that is given back again and again has no end of them."""
+
 MAX_FAILURES_IN_ROW = 3
 """So many infrastructure failures in a row fail the job: the next trial would fail as well."""
 
@@ -153,6 +156,14 @@ def note_setback(session: Session, job: Job, trial: Trial, reason: Reason, error
                 at=now(session),
             )
         )
+
+
+def leave(trial: Trial, moment: datetime) -> None:
+    """Lets nobody have a trial any more, and keeps who had it, from when to when."""
+    if trial.owner is not None and trial.began_at is not None:
+        shift = [trial.owner, trial.began_at.timestamp(), moment.timestamp()]
+        trial.shifts = [*(trial.shifts or ()), shift][-SHIFTS:]
+    trial.owner = trial.lease_until = trial.began_at = None
 
 
 def move(session: Session, job: Job, trial: Trial, to: TrialState) -> None:

@@ -1,6 +1,6 @@
 """How far a job is, and how long it will take: by epochs, or by the clock where that is its budget."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -69,29 +69,58 @@ def finished(tallies: Tallies, phase: Phase) -> int:
     return sum(tallies.get((phase, state), 0) for state in FINISHED_TRIAL)
 
 
+@dataclass(frozen=True, slots=True)
+class Retrained:
+    """Of the trials of one of a job's phases after the search, in one of its rounds.
+
+    Attributes:
+        trials, networks: how many.
+        epochs_done: of all of them.
+        epochs: of the longest.
+    """
+
+    phase: Phase
+    round: int
+    trials: int
+    networks: int
+    epochs_done: int
+    epochs: int
+
+
 def read_plan(session: Session, job: Job, spec: JobSpec, tallies: Tallies) -> Plan:
+    """The plan of a job, with what there is of its retrainings."""
+    begun = round_of(job) or any(tallies.get((Phase.FINALIST, state), 0) for state in TrialState)
+    return make_plan(job, spec, tallies, retrained(session, [job.id]).get(job.id, ()) if begun else ())
+
+
+def retrained(session: Session, job_ids: Collection[str]) -> dict[str, list[Retrained]]:
+    """What there is of the phases after the search of each of these jobs."""
+    of = (Trial.job_id, Trial.phase, Trial.round)
+    networks = func.count(Trial.digest.distinct())
+    rows = session.execute(
+        select(*of, func.count(), networks, func.sum(Trial.epoch), func.max(Trial.epochs))
+        .where(Trial.job_id.in_(job_ids), Trial.phase.in_((*RETRAINED, Phase.REPORT)))
+        .group_by(*of)
+    )
+    found: dict[str, list[Retrained]] = {}
+    for job_id, of_phase, of_round, trials, digests, done, longest in rows:
+        found.setdefault(job_id, []).append(Retrained(of_phase, of_round, trials, digests, done, longest))
+    return found
+
+
+def make_plan(job: Job, spec: JobSpec, tallies: Tallies, retrainings: Sequence[Retrained]) -> Plan:
     """The plan: retrainings as the spec has them, and once there are some, as these are: there may be fewer."""
     counts = {phase: sum(tallies.get((phase, state), 0) for state in TrialState) for phase in Phase}
     finalists, seeds, epochs = spec.final.finalists, spec.final.seeds, spec.final.epochs
     here, done, before = counts, job.final_epochs, dict.fromkeys(Phase, 0)
-    since = (Trial.job_id == job.id, Trial.phase.in_((*RETRAINED, Phase.REPORT)), Trial.round == round_of(job))
+    found = {of.phase: of for of in retrainings if of.round == round_of(job)}
     if round_of(job):  # the search was taken up again: the retrainings before that are no part of what comes
-        rows = session.execute(
-            select(Trial.phase, func.count(), func.sum(Trial.epoch)).where(*since).group_by(Trial.phase)
-        )
-        found = {phase: (count, epochs) for phase, count, epochs in rows}
-        here = counts | {phase: found.get(phase, (0, 0))[0] for phase in (*RETRAINED, Phase.REPORT)}
-        done, before = (
-            sum(epochs for _, epochs in found.values()),
-            {phase: counts[phase] - here[phase] for phase in Phase},
-        )
+        here = counts | {phase: found[phase].trials if phase in found else 0 for phase in (*RETRAINED, Phase.REPORT)}
+        done = sum(of.epochs_done for of in found.values())
+        before = {phase: counts[phase] - here[phase] for phase in Phase}
     if here[Phase.FINALIST]:
-        networks, epochs = session.execute(
-            select(func.count(Trial.digest.distinct()), func.max(Trial.epochs)).where(
-                *since, Trial.phase == Phase.FINALIST
-            )
-        ).one()
-        seeds = here[Phase.FINALIST] // max(1, networks)
+        seeds = here[Phase.FINALIST] // max(1, found[Phase.FINALIST].networks)
+        epochs = found[Phase.FINALIST].epochs
     finals = {Phase.FINALIST: finalists * seeds, Phase.CONTROL: spec.final.controls * seeds, Phase.REFERENCE: seeds}
     finals = {phase: here[phase] or planned for phase, planned in finals.items()}
     final_epochs = job.final_epochs - done + sum(finals.values()) * epochs
@@ -157,7 +186,7 @@ def _search_left(
     void = sum(tallies.get((Phase.SEARCH, state), 0) for state in (TrialState.INFEASIBLE, TrialState.CANCELLED))
     ended = finished(tallies, Phase.SEARCH) - void
     pruner = make_pruner(spec.pruning)
-    each = _expected_epochs(spec.pruning, spec.budget.epochs, min(spec.budget.trials, BRACKETS))
+    each = expected_epochs(spec.pruning, spec.budget.epochs, min(spec.budget.trials, BRACKETS))
     if ended and not pruner.annealed:
         each = min(done / ended, spec.budget.epochs)
     promised = sum((trial.stage or trial.epochs) - trial.epoch for trial in running if trial.phase == Phase.SEARCH)
@@ -170,7 +199,7 @@ def _search_left(
 
 
 @lru_cache(1_000)
-def _expected_epochs(pruning: PruningSpec, epochs: int, trials: int) -> float:
+def expected_epochs(pruning: PruningSpec, epochs: int, trials: int) -> float:
     """What a trial takes on average: of those at a rung one in eta goes on, and trains the new epochs only.
 
     Every poll of every dashboard asks, and the answer takes longer than the rest of it.

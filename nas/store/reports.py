@@ -84,8 +84,14 @@ def _values(claim: Claim, result: EpochResult, lease_s: float) -> dict[str, Any]
         "validation_accuracy": result.validation_accuracy,
         "lr": result.lr,
         "seconds": result.seconds,
-        "metrics": dict(result.metrics) | ({"genotype": dict(result.genotype)} if result.genotype else {}),
+        "metrics": _metrics(result),
     }
+
+
+def _metrics(result: EpochResult) -> dict[str, Any]:
+    """What was measured, and of a supernet what it shows beside."""
+    genotype = {"genotype": dict(result.genotype)} if result.genotype else {}
+    return {**result.metrics, **genotype, **(result.shares or {})}
 
 
 _RESULT = (

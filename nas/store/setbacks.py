@@ -1,6 +1,6 @@
 """Why attempts at trials came to a bad end: what follows from each reason, and what is kept of it to be shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -55,13 +55,22 @@ POLICIES: Final[dict[Reason, Policy]] = {
 """Reason → what becomes of the trial."""
 
 
-def record(session: Session, claim: Claim, reason: Reason, error: str, *, shared: bool = False) -> str | None:
+def record(
+    session: Session,
+    claim: Claim,
+    reason: Reason,
+    error: str,
+    *,
+    shared: bool = False,
+    spent: Mapping[str, float] | None = None,
+) -> str | None:
     """Ends an attempt at a trial as the policy of its reason has it: the trial goes back to the queue, or fails.
 
     Args:
         session, claim: of the worker that tried.
         reason, error: why; the error may be a traceback.
         shared: whether it had other trials beside it on its device.
+        spent: where the attempt's time went, for a trial that ends with it.
 
     Returns:
         The sha256 of the trial's checkpoint, if nobody needs it any more.
@@ -79,7 +88,22 @@ def record(session: Session, claim: Claim, reason: Reason, error: str, *, shared
         return None
     if tries > 1 and trials.retry(session, claim, reason, error, tries):
         return None
-    return trials.finish(session, claim, TrialState.FAILED, reason=reason, error=error)
+    return trials.finish(session, claim, TrialState.FAILED, reason=reason, error=error, spent=spent)
+
+
+def follows(claim: Claim, reason: Reason, *, shared: bool = False) -> str:
+    """What `record` makes of a trial, for people."""
+    policy = POLICIES[reason]
+    if shared and policy.alone_first and not claim.alone:
+        return "it is tried again with the device to itself"
+    tries = policy.tries if claim.phase == Phase.SEARCH else policy.final_tries
+    if tries is None:
+        return "it goes back to the queue"
+    if reason == Reason.OUT_OF_MEMORY and claim.halvings + 1 < tries:
+        return "it is tried again with half the batch"
+    if reason == Reason.OUT_OF_MEMORY or tries == 1:
+        return "it fails"
+    return f"it is tried again, unless it has failed {tries} times in a row"
 
 
 def _set_apart(session: Session, claim: Claim, reason: Reason, error: str) -> None:
@@ -93,8 +117,7 @@ def _set_apart(session: Session, claim: Claim, reason: Reason, error: str) -> No
 def put_back(session: Session, claim: Claim) -> None:
     """Gives a trial back to the queue as if it had not been taken: it never began. Raises LeaseLost."""
     job, trial = trials.held(session, claim)
-    trial.owner = None
-    trial.lease_until = None
+    trial.owner = trial.lease_until = trial.began_at = None
     moves.move(session, job, trial, TrialState.QUEUED)
 
 

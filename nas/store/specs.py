@@ -1,11 +1,14 @@
-"""The specs of jobs as values. One is parsed once in a process: that takes longer than reading the job."""
+"""What jobs ask for, as values. A spec is parsed once in a process: that takes longer than reading the job."""
 
 import json
 from functools import lru_cache
 from typing import Final
 
+from sqlalchemy.orm import Session
+
 from nas.spec import JobSpec
-from nas.store.tables import Job
+from nas.store.tables import Dataset, Job
+from nas.train.tasks import SCORE
 
 _KEPT: Final = 1_000
 
@@ -13,6 +16,11 @@ _KEPT: Final = 1_000
 def spec_of(job: Job) -> JobSpec:
     """What was asked for, as it stands in the job's row."""
     return _parsed(json.dumps(job.spec))
+
+
+def metric_of(session: Session, job: Job) -> str:
+    """What the accuracies of a job are: the score of its data set's task (nas.train.tasks.SCORE)."""
+    return SCORE[session.get_one(Dataset, job.dataset_id).task]
 
 
 @lru_cache(_KEPT)

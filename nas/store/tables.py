@@ -225,8 +225,11 @@ class Trial(Base):
     changed: Mapped[int] = mapped_column(default=0, server_default="0")  # the job's version when it last did
     cache_key: Mapped[str | None] = mapped_column(String(64))  # of candidate, data, recipe and seed
     cached_from: Mapped[str | None] = mapped_column(String(64))  # JOB/NUMBER that it was taken over from
+    spent: Mapped[dict[str, Any] | None]  # what its last attempt's time went into → seconds
+    shifts: Mapped[list[Any] | None] = mapped_column(JSON)  # [worker, begin, end] of earlier attempts, in Unix seconds
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
+    began_at: Mapped[datetime | None]  # when its last attempt began
     finished_at: Mapped[datetime | None]
 
 
@@ -326,6 +329,32 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     used_at: Mapped[datetime | None]
+
+
+class Login(Base):
+    """A browser in which somebody has logged in with a key: the hash of what its cookie holds."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"))  # null: the key of who started the service
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class Line(Base):
+    """One line of a trial's log; the newest ones of each trial are kept."""
+
+    __tablename__ = "lines"
+    __table_args__ = (Index("ix_lines_trial_id", "trial_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
+    attempt: Mapped[int]
+    at: Mapped[datetime]
+    level: Mapped[str] = mapped_column(String(10))
+    text: Mapped[str] = mapped_column(Text)
 
 
 class Answer(Base):

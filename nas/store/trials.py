@@ -1,12 +1,13 @@
 """The life of a trial in a worker's hands: claimed under a lease, fenced by its attempt, reported, ended, lost."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
+    JSON,
     Boolean,
     Connection,
     Interval,
@@ -28,7 +29,7 @@ from nas.store import metrics
 from nas.store.artifacts import Stored
 from nas.store.claims import Claim
 from nas.store.files import forget, record
-from nas.store.moves import SETBACKS, count, end, locked, may_stand_out, move, note_complete, note_setback
+from nas.store.moves import SETBACKS, count, end, leave, locked, may_stand_out, move, note_complete, note_setback
 from nas.store.reports import HELD, write_epoch
 from nas.store.session import CLOCK, Store, now
 from nas.store.states import Phase, Reason, TrialState
@@ -127,6 +128,7 @@ def finish(
     weights: Stored | None = None,
     best_epoch: bool = False,
     peak_bytes: int | None = None,
+    spent: Mapping[str, float] | None = None,
 ) -> str | None:
     """Ends a trial in a final state, and fails its job after too many failures in a row. Raises LeaseLost.
 
@@ -136,15 +138,17 @@ def finish(
         weights: what it leaves.
         best_epoch: whether its accuracy is that of its best epoch; of its last one otherwise.
         peak_bytes: of the device's memory that its training was found to hold; None: nobody looked.
+        spent: where the time of its last attempt went, by part; None: what is known of that stays.
 
     Returns:
         The sha256 of the trial's checkpoint, which nobody needs any more.
     """
     if state in WELL and reason not in SETBACKS and not best_epoch:
-        _end_well(session, claim, state, reason, error, peak_bytes)
+        _end_well(session, claim, state, reason, error, {"peak": peak_bytes, "spent": spent})
     else:
         job, trial = held(session, claim)
         trial.peak_bytes = peak_bytes or trial.peak_bytes
+        trial.spent = dict(spent) if spent is not None else trial.spent
         if best_epoch:
             best = select(func.max(Epoch.validation_accuracy)).where(Epoch.trial_id == trial.id)
             trial.accuracy = session.scalar(best)
@@ -155,7 +159,7 @@ def finish(
 
 
 def _end_well(
-    session: Session, claim: Claim, state: TrialState, reason: Reason | None, error: str | None, peak_bytes: int | None
+    session: Session, claim: Claim, state: TrialState, reason: Reason | None, error: str | None, took: dict[str, Any]
 ) -> None:
     """What nas.store.moves.end does, for a trial that comes to no bad end: most do, so in few statements."""
     connection = _written(session)
@@ -163,7 +167,7 @@ def _end_well(
     job = connection.execute(_ENDED, {"job": claim.job_id, "own": own}).first()
     if job is None:
         raise _lost(claim)
-    values = {"to": state, "why": reason, "text": error, "at": job.moment, "version": job.version, "peak": peak_bytes}
+    values = {"to": state, "why": reason, "text": error, "at": job.moment, "version": job.version, **took}
     trial = connection.execute(_END, _named(claim) | values).first()
     if trial is None:
         raise _lost(claim)
@@ -232,6 +236,11 @@ def note_key(session: Session, claim: Claim, key: str, *, begins: bool) -> None:
     _fenced(session, claim, cache_key=kept)
 
 
+def note_spent(session: Session, claim: Claim, spent: Mapping[str, float]) -> None:
+    """Writes where the time of an attempt went, for a trial that ends in the same transaction. Raises LeaseLost."""
+    _fenced(session, claim, spent=dict(spent))
+
+
 def advance_stage(session: Session, claim: Claim, stage: int) -> None:
     """Lets a trial that was compared train on to `stage` without a pause. Raises LeaseLost."""
     _fenced(session, claim, stage=stage)
@@ -240,8 +249,7 @@ def advance_stage(session: Session, claim: Claim, stage: int) -> None:
 def pause(session: Session, claim: Claim) -> None:
     """Lets a trial wait at its rung; whoever is free promotes it when it may go on. Raises LeaseLost."""
     job, trial = held(session, claim)
-    trial.owner = None
-    trial.lease_until = None
+    leave(trial, now(session))
     move(session, job, trial, TrialState.PAUSED)
 
 
@@ -313,8 +321,7 @@ def attach(session: Session, claim: Claim, kind: str, stored: Stored) -> str | N
 def release(session: Session, job: Job, trial: Trial, reason: Reason, error: str | None = None) -> None:
     """Gives a running trial of a job whose row is locked back to the queue; its worker finds the lease lost."""
     note_setback(session, job, trial, reason, error, again=True)
-    trial.owner = None
-    trial.lease_until = None
+    leave(trial, now(session))
     move(session, job, trial, TrialState.QUEUED)
 
 
@@ -337,6 +344,7 @@ _END = (
         finished_at=bindparam("at"),
         changed=bindparam("version"),
         peak_bytes=func.coalesce(bindparam("peak", type_=Trial.peak_bytes.type), Trial.peak_bytes),
+        spent=func.coalesce(bindparam("spent", type_=JSON(none_as_null=True)), Trial.spent),
     )
     .returning(Trial.accuracy)
 )

@@ -19,6 +19,8 @@ class EpochResult:
         seconds: that it took, with its validation.
         metrics: everything measured on the validation split (nas.train.tasks.METRICS).
         genotype: as JSON, what a supernet would hand over after this epoch; None of other networks.
+        shares: as JSON, of a supernet: which share each operation has of its edge (nas.oneshot.watch); None of others.
+        validation_s: of the seconds, those that validation took, where they were measured.
     """
 
     epoch: int
@@ -29,3 +31,5 @@ class EpochResult:
     seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
     genotype: Mapping[str, Any] | None = field(default=None, hash=False)
+    shares: Mapping[str, Any] | None = field(default=None, hash=False)
+    validation_s: float = field(default=0.0, compare=False)

@@ -150,6 +150,9 @@ def fit(
                     step_on()
                 state.after_step()
             state.after_steps()
+            ranks.add_up(total)
+            train_loss = total.item() / batches  # waits for the device: what follows is the time of validation
+            trained_s = time.perf_counter() - began
 
             # On a CPU in float32, as the package will be scored.
             shown_in = recipe.precision if device.type == "cuda" else "float32"
@@ -158,8 +161,6 @@ def fit(
                     seen = torch.split(order[: batches * recipe.batch_size], recipe.batch_size)
                     refit_batch_norms(network, (normalise(train.images[batch[mine]]) for batch in seen), still)
                 validation_loss, metrics = evaluate(network, normalise, validation, objective, ranks)
-            ranks.add_up(total)
-            train_loss = total.item() / batches
             # The last step may be the one that broke the network, and only validation sees that.
             for shown in (train_loss, validation_loss):
                 if not math.isfinite(shown):
@@ -167,7 +168,9 @@ def fit(
             score = metrics[SCORE[task]]
             state.after_epoch(score)
             seconds = time.perf_counter() - began
-            result = EpochResult(state.epoch, train_loss, validation_loss, score, lr, seconds, metrics)
+            result = EpochResult(
+                state.epoch, train_loss, validation_loss, score, lr, seconds, metrics, validation_s=seconds - trained_s
+            )
             if not on_epoch(result, state.checkpoint):
                 break
     state.end()

@@ -10,7 +10,7 @@ import torch
 
 from nas.errors import Diverged
 from nas.spec import JobSpec
-from nas.store import drivers, jobs
+from nas.store import drivers, jobs, lines
 from nas.store.artifacts import Stored
 from nas.store.setbacks import newest
 from nas.store.specs import spec_of
@@ -27,6 +27,7 @@ from worker.cluster.slots import Slots
 from worker.cluster.trainable import ORDER, portable
 from worker.cluster.under_way import UnderWay
 from worker.context import Context
+from worker.journal import Journal
 from worker.orders import Order, Outcome
 
 ROOMY: dict[str, Any] = {"budget": {"trials": 9, "epochs": 4}}
@@ -67,6 +68,28 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Played]:
             with context.store.read() as session:
                 spec = spec_of(jobs.get(session, job_id))
             yield Played(mine, holding, job_id, spec)
+
+
+def test_each_trial_has_a_log_and_a_time_of_its_own(played: Played) -> None:
+    store = played.context.store
+    with Journal(store) as journal:
+        for name in ("a", "b"):
+            played.send(name)
+        played.tell("b", 1)
+        played.tell("a", 1, 2)
+        played.tell("b", outcome=Outcome())
+        journal.write()
+        with store.read() as session:
+            said = [[line.text for line in lines.newest(session, played.trial(n).id)[0]] for n in (0, 1)]
+    found = [[text for text in texts if text.startswith(("epoch", "is complete"))] for texts in said]
+    assert [[text.split(":")[0] for text in texts] for texts in found] == [
+        ["epoch 1 of 4", "epoch 2 of 4"],
+        ["epoch 1 of 4", "is complete"],
+    ]
+    spent = played.trial(1).spent
+    assert spent is not None
+    assert spent["train"] == 2.0
+    assert spent["prepare"] > 0
 
 
 def checkpoint(context: Context, number: int) -> Stored:

@@ -1,5 +1,6 @@
 """One-shot searches as a whole: resumed, reproduced, stopped, ended early, and what they hand over."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +54,31 @@ def test_every_epoch_shows_its_genotype_and_how_sure_it_is(name: str) -> None:
         assert 0 < result.metrics["skip_mass"] < 1
         assert result.metrics["accuracy"] == pytest.approx(result.validation_accuracy)
         assert ("temperature" in result.metrics) == (name == "gdas")
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_epoch_shows_the_shares_of_its_operations(name: str) -> None:
+    edges = [f"{node}←{source}" for node in (2, 3) for source in range(node)]
+    for result in whole(name).results:
+        shares = result.shares
+        assert shares is not None
+        assert (shares["alpha_edges"], shares["alpha_ops"]) == (edges, list(SPACE.ops))
+        assert (shares["alpha_edge_shares"] is None) == (name != "pc_darts")
+        if name == "random_ws":  # which learns none
+            assert shares["alpha"] is None
+            continue
+        for kind in ("normal", "reduce"):
+            rows = np.array(shares["alpha"][kind])
+            assert rows.shape == (5, 5)
+            assert rows.sum(axis=1) == pytest.approx(1, abs=0.003)
+            assert (rows == rows.round(3)).all()
+        entropy_ = np.mean([-(np.array(rows) * np.log(rows)).sum(axis=1).mean() for rows in shares["alpha"].values()])
+        assert entropy_ / np.log(5) == pytest.approx(result.metrics["alpha_entropy"], abs=0.01)
+        if name == "pc_darts":
+            for weights in shares["alpha_edge_shares"].values():
+                assert (sum(weights[:2]), sum(weights[2:])) == pytest.approx((1, 1), abs=0.003)
+        json.dumps(shares)
+    assert whole(name).results[0].shares != whole(name).results[1].shares or name == "random_ws"
 
 
 def test_the_halves_share_no_image_and_are_all_of_train() -> None:

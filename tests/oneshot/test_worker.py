@@ -39,7 +39,8 @@ def test_a_supernet_leaves_its_candidates_and_shows_every_epoch(strategy: str, t
             epochs = session.scalars(select(Epoch).where(Epoch.trial_id == trial.id).order_by(Epoch.epoch)).all()
     assert (trial.state, trial.error, files) == (TrialState.COMPLETE, None, ["candidates"])
     assert [epoch.epoch for epoch in epochs] == [1, 2]
-    assert {"alpha_entropy", "skip_share", "genotype"} <= set(epochs[0].metrics or {})
+    shown = {"alpha_entropy", "skip_share", "genotype", "alpha", "alpha_edges", "alpha_ops", "alpha_edge_shares"}
+    assert shown <= set(epochs[0].metrics or {})
     assert found["reason"] is None
     candidates = [Candidate.from_json(entry["candidate"]) for entry in found["candidates"]]
     assert len(set(candidates)) == 2

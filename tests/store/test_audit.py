@@ -127,6 +127,15 @@ BREAKS: dict[str, tuple[str, str]] = {
         "UPDATE epochs SET version = 0 WHERE epoch = 3",
         "epoch 3 of trial 0 of job JOB has an earlier version than the one before it",
     ),
+    "a line of an attempt to come": (
+        "INSERT INTO lines (trial_id, attempt, at, level, text) SELECT id, 2, created_at, 'INFO', 'x' FROM trials",
+        "trial 0 of job JOB has had 1 attempts, but lines of attempt 2 in its log",
+    ),
+    "a log that grows for ever": (
+        "INSERT INTO lines (trial_id, attempt, at, level, text) SELECT a.id, 1, a.created_at, 'INFO', 'x' "
+        "FROM trials a, trials b, trials c, trials d, trials e, trials f WHERE a.number = 0",
+        "trial 0 of job JOB has 1024 lines in its log, of which 500 are kept",
+    ),
 }
 
 

@@ -1,5 +1,6 @@
 """What a job may ask for besides cells: other tasks, other spaces, limits, starts, transfer, logs, own code."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,8 @@ def test_other_tasks_run_to_their_verified_end(task: str, metrics: set[str], sco
         found = finished(context, job_id)
         verdict = job_of(context, job_id).verdict
         model = model_of(context, job_id, tmp_path)
+        with zipfile.ZipFile(tmp_path / "model.zip") as package:
+            card = package.read("model_card.md").decode()
         with store.read() as session:
             epoch = session.scalars(select(Epoch).where(Epoch.trial_id == found[0].id)).first()
     assert epoch is not None
@@ -89,6 +92,9 @@ def test_other_tasks_run_to_their_verified_end(task: str, metrics: set[str], sco
     assert verdict["score"] == score
     assert set(verdict["shipped"]["metrics"]) == metrics
     assert f" of {score} against " in verdict["text"]
+    for text in (verdict["text"], card):
+        assert ("%" in text.replace("95 % interval", "")) == ("points" in text) == (score != "R²")
+    assert f"Test {score} of these weights: **" in card
     assert verdict["shipped"]["accuracy"] > 0.5  # the bars are easily seen
     assert (model.task, model.classes) == (task, data.classes)
     with torch.no_grad():

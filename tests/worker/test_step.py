@@ -1,6 +1,7 @@
 """The life of trials, step by step, in this process."""
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -10,11 +11,15 @@ from sqlalchemy import select
 import worker.train
 from nas.data.builtin import BUILTIN
 from nas.data.images import ImageSet
+from nas.estimate import TRIAL_S, estimate
 from nas.space import Candidate
 from nas.spec import JobSpec
+from nas.store import paces
+from nas.store.budget import REPORT_S
 from nas.store.claims import Claim
+from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
-from nas.store.tables import Artifact, Epoch, Trial
+from nas.store.tables import Artifact, Epoch, Job, Trial
 from nas.train.recipe import Recipe
 from tests.processes import TINY
 from tests.support import BACKENDS, open_store
@@ -50,6 +55,18 @@ def test_a_job_runs_to_its_verified_end(backend: str, tmp_path: Path) -> None:
         assert kinds == ["package"] + ["weights"] * 10  # no checkpoint is left
         stored = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
         assert len(stored) == 1 + 1 + 10  # the data set, the package, the weights
+        check_estimate(store, job)
+
+
+def check_estimate(store: Store, job: Job) -> None:
+    """What is expected of such a job by its own epochs is what it took."""
+    with store.read() as session:
+        same = paces.newest(session, {"cpu"}, job.dataset_id)
+    found = estimate(JobSpec.model_validate(job.spec), same[0].facts, same=same)
+    assert (found.search_epochs, found.final_epochs) == (job.search_epochs, job.final_epochs)
+    epoch_s = median(pace.epoch_s for pace in same)  # the first epochs of a process are far slower than all others
+    training_s = found.expected_s - REPORT_S - found.trials * TRIAL_S
+    assert 1 / 3 < training_s / (epoch_s * (job.search_epochs + job.final_epochs)) < 3
 
 
 def test_one_worker_and_one_seed_give_one_search(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """An attempt at a trial that Tune has, and how the next one is chosen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nas.store.claims import Claim
 from worker.context import Context
 from worker.course import Course
 from worker.finals import move_on
 from worker.lease import Grip
+from worker.spent import Spent
 from worker.step import look, take
 
 
@@ -31,6 +32,7 @@ class Attempt:
         since: when it was claimed, by time.monotonic.
         runs: whether an actor has it.
         place: the node, once it has told so.
+        spent: what its time goes into.
     """
 
     claim: Claim
@@ -39,6 +41,7 @@ class Attempt:
     since: float
     runs: bool = False
     place: str | None = None
+    spent: Spent = field(default_factory=Spent)
 
 
 def next_claim(context: Context, leaving: Callable[[], bool]) -> Claim | None:

@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 from nas.errors import LeaseLost
+from nas.log import about
 from nas.store import drivers
 from nas.store.claims import Claim
 from nas.store.states import ENDED_JOB, JobState, Phase, Reason
@@ -21,6 +23,7 @@ from worker.course import Course
 from worker.ending import recorded
 from worker.orders import Order, Outcome
 from worker.phases import PARTS
+from worker.telling import tell_epoch
 
 log = logging.getLogger(__name__)
 
@@ -141,10 +144,11 @@ class UnderWay:
 
     def _prepare(self, claim: Claim) -> Order | None:
         """Prepares a claimed trial, which Tune gets to know if it is to be sent."""
-        log.info("job %s trial %d (%s): attempt %d", claim.job_id, claim.number, claim.phase, claim.attempt)
-        self._attempts[_NEW] = self._attempt(claim)
+        self._attempts[_NEW] = attempt = self._attempt(claim)
         try:
-            order = PARTS[claim.phase].prepare(self._of(_NEW), claim)
+            with _about(claim), attempt.spent.timed("prepare"):
+                log.info("job %s trial %d (%s): attempt %d", claim.job_id, claim.number, claim.phase, claim.attempt)
+                order = PARTS[claim.phase].prepare(self._of(_NEW), claim)
         except Exception as error:  # whatever it is, the trial has ended with it
             self._settle(_NEW, error)
             return None
@@ -172,6 +176,10 @@ class UnderWay:
         if (missing := self._missing(news)) is not None:
             self._settle(tune_id, NotShared(news.place, missing))
             return True
+        with _about(attempt.claim):
+            for result in (each for told in news.told for each in told.epochs):
+                attempt.spent.trained(result)
+                tell_epoch(attempt.claim, result)
         if new or news.told:
             self._books.add(Entry(attempt.claim, news.told, news.place if new else None))
         if news.failure is not None:
@@ -218,7 +226,8 @@ class UnderWay:
         try:
             conclude = PARTS[attempt.claim.phase].conclude
             context = self._of(tune_id)
-            self._books.patiently(lambda: conclude(context, attempt.claim, outcome, attempt.course))
+            with _about(attempt.claim), attempt.spent.timed("write"):
+                self._books.patiently(lambda: conclude(context, attempt.claim, outcome, attempt.course))
         except Exception as error:
             self._settle(tune_id, error)
             return
@@ -239,7 +248,8 @@ class UnderWay:
                 with self._context.store.write() as session:
                     drivers.lose_node(session, claim, str(error))
             else:
-                rest_s = recorded(self._of(tune_id), claim, error)
+                with _about(claim):
+                    rest_s = recorded(self._of(tune_id), claim, error)
                 self._look_at = max(self._look_at, time.monotonic() + rest_s)
         except LeaseLost as lost:
             log.warning("%s; nothing is written", lost)
@@ -258,7 +268,8 @@ class UnderWay:
 
     def _of(self, tune_id: str) -> Context:
         """The driver's context, at work on that trial."""
-        self._context.grip = self._attempts[tune_id].grip
+        attempt = self._attempts[tune_id]
+        self._context.grip, self._context.spent = attempt.grip, attempt.spent
         return self._context
 
     def _misses(self, attempt: Attempt) -> bool:
@@ -285,6 +296,11 @@ class UnderWay:
             log.warning("the drive ends: %s: %s", type(error).__name__, error)
             self.failure = error
             return otherwise
+
+
+def _about(claim: Claim) -> AbstractContextManager[None]:
+    """What is logged in the block is the trial's, as it would be in a worker."""
+    return about(job_id=claim.job_id, trial=claim.number, attempt=claim.attempt)
 
 
 _NEW: Final = ""
