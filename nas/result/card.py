@@ -3,7 +3,8 @@
 import json
 from typing import Any, Final
 
-from nas.result.scores import NAMES
+from nas.train.tasks import SCORE
+from nas.words import NAMES, bare, score
 
 KINDS: Final = {
     "single_label": "Classes, in order",
@@ -31,6 +32,7 @@ def model_card(shape: dict[str, Any], metrics: dict[str, Any]) -> str:
     channels, height, width = data["image"]
     low, high = data["value_range"]
     task, took = data["task"], metrics["measured"]
+    metric = SCORE[task]
     measured = ", ".join(f"{name} {value:.4f}" for name, value in metrics["metrics"].items())
     return f"""# {job["name"] or f"Model of job {job['job_id']}"}
 
@@ -41,14 +43,14 @@ searching over {"cells" if "genotype" in shape else "layers"} ({job["strategy"]}
 
 ## How good it is
 
-Test {NAMES[task]} of these weights: **{metrics["accuracy"] * 100:.2f} %** on {data["splits"]["test"]} images that neither the search nor the
-training saw.{_over_seeds(found)} All that was measured of these weights on test: {measured}.
+Test {NAMES[metric]} of these weights: **{score(metrics["accuracy"], metric)}** on {data["splits"]["test"]} images that neither the search nor the
+training saw.{_over_seeds(found, metric)} All that was measured of these weights on test: {measured}.
 
 One image takes {took["latency_ms"]:.2f} ms and {took["memory_mb"]:.2f} MB on one core of the machine that wrote this.
 
 {(found or metrics["retraining"])["text"]}
 
-The package was loaded in a fresh process and scored this very {NAMES[task]} again before it was published, and ONNX
+The package was loaded in a fresh process and scored this very {NAMES[metric]} again before it was published, and ONNX
 Runtime's outputs agreed with torch's.
 
 ## What it takes and gives
@@ -70,20 +72,26 @@ logits = network(images)
 - Recipe: {", ".join(f"{name} {value}" for name, value in recipe.items())}.
 - Data digest: `{data["digest"]}`. Job {job["job_id"]}, seed {job["seed"]}.
 {_merges(metrics["merge_weights"])}
+## What is in the package
+
+- `genotype.json`: the architecture; `weights.safetensors`: its weights; `model.onnx`: both, for ONNX Runtime.
+- `metrics.json`: all figures of this card and more; `cells.svg`: the picture.
+- `report.html`: {"how it was found and what it was compared with" if found else "all of this with pictures"}; it opens in any browser, without a network.
+
 ## Limits
 
-{LIMITS[task]} The {NAMES[task]} holds for images drawn like the test split, and for no others.
+{LIMITS[task]} The {NAMES[metric]} holds for images drawn like the test split, and for no others.
 """
 
 
-def _over_seeds(found: dict[str, Any] | None) -> str:
+def _over_seeds(found: dict[str, Any] | None, metric: str) -> str:
     """The winner's retrainings; nothing of a network that was retrained alone."""
     if found is None:
         return ""
     winner = found["winner"]
     return (
-        f"\nOver {winner['n']} retrainings of the same architecture: {winner['mean'] * 100:.2f} % "
-        f"(95 % interval {winner['low'] * 100:.2f} to {winner['high'] * 100:.2f})."
+        f"\nOver {winner['n']} retrainings of the same architecture: {score(winner['mean'], metric)} "
+        f"(95 % interval {bare(winner['low'], metric)} to {bare(winner['high'], metric)})."
     )
 
 

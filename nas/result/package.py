@@ -5,10 +5,13 @@ import json
 import logging
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
@@ -27,6 +30,7 @@ ONNX: Final = "model.onnx"
 METRICS: Final = "metrics.json"
 CARD: Final = "model_card.md"
 CELLS: Final = "cells.svg"
+REPORT: Final = "report.html"
 
 MAX_FILE_BYTES = 1 << 30
 """More than any network of these spaces has; a zip that unpacks to more is not one of ours."""
@@ -43,6 +47,10 @@ _FOREIGN = (
     InvalidInput,
 )
 """What reading a file that is no package can raise."""
+
+
+Images = Sequence[str | Path] | UInt8[Tensor, "n c h w"] | UInt8[npt.NDArray[np.uint8], "n c h w"]
+"""Paths of image files, or the pixels."""
 
 
 class Classifier(nn.Module):
@@ -75,6 +83,51 @@ class Classifier(nn.Module):
         """See the class."""
         outputs: Tensor = self.network(self.normalise(images))
         return outputs if self.denormalise is None else self.denormalise(outputs)
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str as well; it is one path here
+        self, images: str | Path
+    ) -> dict[str, float]: ...
+
+    @overload
+    def predict(self, images: Images) -> list[dict[str, float]]: ...
+
+    def predict(self, images: str | Path | Images) -> dict[str, float] | list[dict[str, float]]:
+        """What the network says of images: class → probability, the likeliest first; of targets their values.
+
+        Args:
+            images: path of an image file, or several; or images as the data set holds them, uint8 [N, C, H, W].
+
+        Returns:
+            A mapping for one path, a list of mappings otherwise.
+
+        Raises:
+            InvalidInput: a file is no image that can be decoded, or an array has another shape or type.
+            OSError: a file cannot be read.
+        """
+        from nas.result.predictions import predict  # it needs this module
+
+        return predict(self, [images])[0] if isinstance(images, str | Path) else predict(self, images)
+
+    def export_onnx(self, path: str | Path) -> Path:
+        """Writes an ONNX file: uint8 [batch, C, H, W] → float32 [batch, outputs], checked with ONNX Runtime.
+
+        Raises:
+            VerificationFailed: its outputs differ from the network's; nothing is written.
+        """
+        from nas.result.exports import export_onnx
+
+        return export_onnx(self, path)
+
+    def export_torch(self, path: str | Path) -> Path:
+        """Writes an ExportedProgram (.pt2), which torch.export.load reads without this project; checked as well.
+
+        Raises:
+            VerificationFailed: its outputs differ from the network's; nothing is written.
+        """
+        from nas.result.exports import export_torch
+
+        return export_torch(self, path)
 
 
 def make_classifier(network: Network, data: ImageSet) -> Classifier:
@@ -141,13 +194,15 @@ def zip_bytes(files: dict[str, bytes]) -> bytes:
 def load_package(path: str | Path) -> Classifier:
     """The network of a model.zip, in evaluation mode on the CPU. Nothing in the file is executed.
 
+    Args:
+        path: of the file, or of the folder that it was unpacked into.
+
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file or folder.
         InvalidInput: it is not a package of this project.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            read = _reader(archive)
+        with _opened(Path(path)) as read:
             shape, metrics = json.loads(read(GENOTYPE)), json.loads(read(METRICS))
             image = tuple(int(side) for side in metrics["data"]["image"])
             classes = tuple(str(name) for name in metrics["data"]["classes"])
@@ -155,10 +210,11 @@ def load_package(path: str | Path) -> Classifier:
             task = metrics["data"].get("task", "single_label")
             classifier = empty_classifier(candidate, task=task, in_channels=image[0], outputs=len(classes))
             load_weights(classifier, read(WEIGHTS))
-    except FileNotFoundError:
-        raise
     except _FOREIGN as error:
-        raise InvalidInput("package", str(path), f"it has to be a model.zip of this service ({error})") from error
+        if not Path(path).exists():
+            raise
+        mend = f"it has to be a model.zip of this service, or the folder that one was unpacked into ({error})"
+        raise InvalidInput("package", str(path), mend) from error
     classifier.classes = classes
     classifier.image = (image[0], image[1], image[2])
     classifier.task = task
@@ -176,10 +232,17 @@ def _candidate(shape: dict[str, Any]) -> Candidate:
     return Candidate(Genotype.from_json(shape["genotype"]), frame)
 
 
-def _reader(archive: zipfile.ZipFile) -> Callable[[str], bytes]:
-    def read(name: str) -> bytes:
-        if archive.getinfo(name).file_size > MAX_FILE_BYTES:
-            raise ValueError(f"{name} is too large")
-        return archive.read(name)
+@contextmanager
+def _opened(path: Path) -> Iterator[Callable[[str], bytes]]:
+    """Reads the files of a package by their names."""
+    if path.is_dir():
+        yield lambda name: (path / name).read_bytes()
+        return
+    with zipfile.ZipFile(path) as archive:
 
-    return read
+        def read(name: str) -> bytes:
+            if archive.getinfo(name).file_size > MAX_FILE_BYTES:
+                raise ValueError(f"{name} is too large")
+            return archive.read(name)
+
+        yield read

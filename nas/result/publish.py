@@ -22,8 +22,11 @@ from nas.model import cost_of, merge_weights
 from nas.model.measure import latency_ms, peak_memory_mb
 from nas.result import package
 from nas.result.card import model_card
+from nas.result.classes import by_class
+from nas.result.html import Made, package_page
 from nas.result.picture import architecture_svg
 from nas.result.scores import scores
+from nas.result.story import Story
 from nas.result.verify import Verified, check
 from nas.space import Candidate, Genotype, is_reduction, to_text
 from nas.spec import JobSpec
@@ -131,6 +134,7 @@ def publish(
     spec: JobSpec,
     about: About,
     should_stop: Callable[[], bool],
+    story: Story | None = None,
 ) -> Published:
     """Packages a retraining, loads the package in a fresh process, and scores it there again.
 
@@ -139,6 +143,7 @@ def publish(
         outputs: what its network says of the test images.
         says: what metrics.json says of the score: `verdict`, and `retraining` where there is none.
         data, spec, about, should_stop: see make_package.
+        story: of the job, for its report.html; without one that tells of the network alone.
 
     Raises:
         VerificationFailed, Stopped: see make_package.
@@ -146,7 +151,8 @@ def publish(
     labels = data.labels[data.test]
     accuracy = float(scores(data.task, outputs[np.newaxis], labels).plain[0])
     measured = measure(data.task, torch.from_numpy(outputs), torch.from_numpy(labels))
-    content = package.zip_bytes(_files(run, {"accuracy": accuracy, "metrics": measured} | says, data, spec, about))
+    measured_here = {"accuracy": accuracy, "metrics": measured} | by_class(data.task, outputs, labels, data.classes)
+    content = package.zip_bytes(_files(run, measured_here | says, data, spec, about, story))
     return Published(content, accuracy, measured, _verify_afresh(content, data, accuracy, about.plugins, should_stop))
 
 
@@ -160,7 +166,9 @@ def _classifier(run: Retrained, data: ImageSet) -> package.Classifier:
     return package.load_weights(empty, run.weights)
 
 
-def _files(run: Retrained, found: dict[str, Any], data: ImageSet, spec: JobSpec, about: About) -> dict[str, bytes]:
+def _files(
+    run: Retrained, found: dict[str, Any], data: ImageSet, spec: JobSpec, about: About, story: Story | None
+) -> dict[str, bytes]:
     candidate = run.candidate
     classifier = _classifier(run, data)
     cost = cost_of(candidate, image=data.shape, outputs=data.outputs)
@@ -200,6 +208,7 @@ def _files(run: Retrained, found: dict[str, Any], data: ImageSet, spec: JobSpec,
         package.METRICS: _json(metrics),
         package.CARD: model_card(shape, metrics).encode(),
         package.CELLS: architecture_svg(candidate, title=f"{about.name or about.job_id}: {about.dataset}").encode(),
+        package.REPORT: package_page(Made(shape, metrics), story).encode(),
     }
 
 

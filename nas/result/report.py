@@ -12,9 +12,11 @@ from nas.data.images import ImageSet
 from nas.errors import Stopped
 from nas.result.agreement import agreement
 from nas.result.publish import About, Retrained, make_package, outputs_on_test, publish
-from nas.result.scores import NAMES, scores
+from nas.result.scores import scores
+from nas.result.story import Story
 from nas.result.verdict import Scored, verdict
 from nas.spec import JobSpec
+from nas.train.tasks import SCORE
 
 __all__ = ["About", "Report", "Retrained", "choose_winner", "make_package", "make_report"]
 
@@ -51,6 +53,7 @@ def make_report(
     about: About,
     should_stop: Callable[[], bool],
     supernet: Sequence[tuple[str, float]] | None = None,
+    story: Story | None = None,
 ) -> Report:
     """Chooses, scores, judges, packages and verifies.
 
@@ -64,6 +67,7 @@ def make_report(
         about: the job.
         should_stop: asked again and again.
         supernet: (digest, score) of what a one-shot search handed over; the verdict then says how far its order held.
+        story: of the job, for the package's report.html.
 
     Raises:
         VerificationFailed: the package does not reproduce its score; there is no report then.
@@ -80,14 +84,21 @@ def make_report(
         [_scored([run for run in controls if run.digest == digest], outputs, data) for digest in _digests(controls)],
         _scored(references, outputs, data),
         seed=about.seed,
-        score=NAMES[data.task],
+        metric=SCORE[data.task],
         transfer=spec.transfer is not None,
     )
     if supernet is not None:
         found["supernet"] = agreement(supernet, finalists)
         found["text"] += f" {found['supernet'].pop('text')}"
     made = publish(
-        shipped, outputs[shipped.trial], {"verdict": found}, data, spec=spec, about=about, should_stop=should_stop
+        shipped,
+        outputs[shipped.trial],
+        {"verdict": found},
+        data,
+        spec=spec,
+        about=about,
+        should_stop=should_stop,
+        story=story,
     )
     shown = {"trial": shipped.trial, "accuracy": made.accuracy, "metrics": made.metrics} | asdict(made.verified)
     return Report(found | {"shipped": shown}, made.content, winner)

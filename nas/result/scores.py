@@ -1,11 +1,11 @@
 """How good outputs are on a test split, also on a split whose images are weighted: what the bootstrap draws.
 
-One class a task. Each has the task's score (nas.train.metrics.SCORE) for every retraining of a network: `plain` on the
+One class a task. Each has the task's score (nas.train.tasks.SCORE) for every retraining of a network: `plain` on the
 split as it is, `drawn` on replicates of it.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -124,10 +124,6 @@ def _average_precision(
     precision = found / np.where(taken > 0, taken, 1.0)
     gained = np.diff(found, axis=1, prepend=0.0)
     return np.where(positives > 0, (gained * precision).sum(axis=1) / np.where(positives > 0, positives, 1.0), np.nan)
-
-
-NAMES: Final = {"single_label": "accuracy", "multi_label": "mean average precision", "regression": "R²"}
-"""Task → what people call its score."""
 
 
 def scores(

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from nas.result.controls import WINDOW
 from nas.result.scores import Scores
+from nas.words import NAMES, ahead, bare, is_share, score
 
 REPLICATES = 2000
 LEVELS = (2.5, 97.5)
@@ -54,7 +55,7 @@ def verdict(
     reference: Scored,
     *,
     seed: int,
-    score: str = "accuracy",
+    metric: str = "accuracy",
     transfer: bool = False,
 ) -> dict[str, Any]:
     """Says whether the search beat random, by how much, and how sure that is.
@@ -62,7 +63,7 @@ def verdict(
     Args:
         winner, controls, reference: on the same test images.
         seed: of the bootstrap.
-        score: what people call the task's score.
+        metric: the task's score (nas.train.tasks.SCORE).
         transfer: whether all but the reference are fine-tunings of one model.
 
     Returns:
@@ -89,11 +90,11 @@ def verdict(
         "best_control": _interval(controls[best].accuracy, each[best]) | _size(controls[best]),
         "reference": _interval(reference.accuracy, hand) | _size(reference),
         "reference_difference": _interval(winner.accuracy - reference.accuracy, ours - hand),
-        "score": score,
+        "score": NAMES[metric],
         "test_images": images,
     }
     found["beats_random"] = found["difference"]["low"] > 0
-    found["text"] = _text(found, winner, controls, score, transfer)
+    found["text"] = _text(found, winner, controls, metric, transfer)
     return found
 
 
@@ -134,16 +135,17 @@ def _size(scored: Scored) -> dict[str, Any]:
     }
 
 
-def _text(found: dict[str, Any], winner: Scored, controls: Sequence[Scored], score: str, transfer: bool) -> str:
+def _text(found: dict[str, Any], winner: Scored, controls: Sequence[Scored], metric: str, transfer: bool) -> str:
     difference, seeds = found["difference"], winner.seeds
-    noun = "" if score == "accuracy" else f" of {score}"
+    noun = "" if metric == "accuracy" else f" of {NAMES[metric]}"
     opponents = (
         f"{_count(len(controls), 'random fine-tuning')} of the same model"
         if transfer
         else f"{_count(len(controls), 'random network')} of the same space and about the same size, retrained alike"
     )
-    figures = f"{_percent(found['winner'])}{noun} against {_percent(found['controls'])} of {opponents}"
-    by = f"{abs(difference['mean']) * 100:.2f} points, 95 % interval {_points(difference)}"
+    figures = f"{_said(found['winner'], metric)}{noun} against {_said(found['controls'], metric)} of {opponents}"
+    points = " points" if is_share(metric) else ""
+    by = f"{bare(abs(difference['mean']), metric)}{points}, 95 % interval {_ahead(difference, metric)}"
     if difference["low"] > 0:
         first = f"The search beat random on the test split: {figures}; better by {by}."
     elif difference["high"] < 0:
@@ -154,7 +156,7 @@ def _text(found: dict[str, Any], winner: Scored, controls: Sequence[Scored], sco
             f"The search won nothing that can be told from luck: {figures}; {sides} by {by}. "
             f"{_count(seeds, 'seed')} and {found['test_images']} test images cannot tell the two apart."
         )
-    sentences = [first, _against_reference(found)]
+    sentences = [first, _against_reference(found, metric)]
     outside = sum(abs(control.params - winner.params) > WINDOW * winner.params for control in controls)
     if outside:
         sentences.append(
@@ -166,7 +168,7 @@ def _text(found: dict[str, Any], winner: Scored, controls: Sequence[Scored], sco
     return " ".join(sentences)
 
 
-def _against_reference(found: dict[str, Any]) -> str:
+def _against_reference(found: dict[str, Any], metric: str) -> str:
     difference = found["reference_difference"]
     if difference["low"] > 0:
         relation = "which the winner beats"
@@ -176,17 +178,18 @@ def _against_reference(found: dict[str, Any]) -> str:
         relation = "which cannot be told from the winner"
     return (
         f"A plain hand-designed residual network of {found['reference']['params']:,} parameters "
-        f"(the winner has {found['winner']['params']:,}) reaches {_percent(found['reference'])}, {relation} "
-        f"({_points(difference)} points)."
+        f"(the winner has {found['winner']['params']:,}) reaches {_said(found['reference'], metric)}, {relation} "
+        f"({_ahead(difference, metric)}{' points' if is_share(metric) else ''})."
     )
 
 
-def _percent(interval: dict[str, float]) -> str:
-    return f"{interval['mean'] * 100:.2f} % ({interval['low'] * 100:.2f} to {interval['high'] * 100:.2f})"
+def _said(interval: dict[str, float], metric: str) -> str:
+    """A score with its interval."""
+    return f"{score(interval['mean'], metric)} ({bare(interval['low'], metric)} to {bare(interval['high'], metric)})"
 
 
-def _points(interval: dict[str, float]) -> str:
-    return f"{interval['low'] * 100:+.2f} to {interval['high'] * 100:+.2f}"
+def _ahead(interval: dict[str, float], metric: str) -> str:
+    return f"{ahead(interval['low'], metric)} to {ahead(interval['high'], metric)}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -19,6 +19,7 @@ from nas.result.report import About, Retrained, make_package, make_report
 from nas.space import Candidate, CellSpace, ResidualNet, Shape
 from nas.space.operations import DEFAULT_OPERATIONS
 from nas.spec import JobSpec
+from tests.result.test_html import STORY, check
 
 SPACE = CellSpace(DEFAULT_OPERATIONS, nodes=2, shape=Shape(channels=4, cells=3))
 SPEC = JobSpec.model_validate(
@@ -114,6 +115,7 @@ def test_the_report_of_a_one_shot_job_says_how_far_the_supernets_order_held() ->
         about=ABOUT,
         should_stop=lambda: False,
         supernet=[(SPACE.digest(second), 0.5), (SPACE.digest(first), 0.4)],
+        story=STORY,
     )
     found = made.verdict["supernet"]
     assert (found["kendall_tau"], found["n"]) == (pytest.approx(-1.0), 2)
@@ -125,6 +127,12 @@ def test_the_report_of_a_one_shot_job_says_how_far_the_supernets_order_held() ->
     assert "retraining" not in metrics
     assert "Kendall's tau is -1.00" in files["model_card.md"].decode()
     assert "1,234 architectures" in files["model_card.md"].decode()
+    page = check(files["report.html"].decode())
+    for words in (metrics["verdict"]["text"], f"{metrics['accuracy'] * 100:.2f} %", metrics["data"]["digest"]):
+        assert words in page.text
+    assert [tag for tag, _ in page.tags].count("svg") == 5
+    right = sum(metrics["confusion"][index][index] for index in range(10))
+    assert right / sum(map(sum, metrics["confusion"])) == metrics["accuracy"]
 
 
 # --- a network alone
@@ -173,7 +181,18 @@ def test_its_card_says_so_and_claims_no_interval(alone: bytes) -> None:
         "metrics.json",
         "model_card.md",
         "cells.svg",
+        "report.html",
     }
+
+
+def test_its_page_says_so_too(alone: bytes) -> None:
+    files = contents(alone)
+    page, metrics = check(files["report.html"].decode()), json.loads(files["metrics.json"])
+    assert metrics["retraining"]["text"] in page.text
+    assert "interval" not in page.text.replace(metrics["retraining"]["text"], "")
+    assert "retrained alone on digits" in page.text
+    assert "Class by class" in page.text
+    assert [tag for tag, _ in page.tags].count("svg") == 1
 
 
 def test_packaging_stops_when_the_worker_is_told_to() -> None:

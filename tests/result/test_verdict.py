@@ -31,6 +31,16 @@ def test_a_clear_win_is_said_with_its_size() -> None:
     assert "which the winner beats" in found["text"]
 
 
+def test_r2_is_no_share_and_is_not_said_in_percent() -> None:
+    found = verdict(scored(0.95), [scored(0.80), scored(0.85, offset=9)], scored(0.90), metric="r2", seed=0)
+    assert found["text"].startswith("The search beat random on the test split: 0.950 (")
+    assert " of R² against 0.825 (" in found["text"]
+    assert "; better by 0.125, 95 % interval +0.0" in found["text"]
+    assert " reaches 0.900 (" in found["text"]
+    assert "points" not in found["text"]
+    assert found["text"].count("%") == 1
+
+
 def test_a_loss_is_said_as_plainly() -> None:
     found = verdict(scored(0.80), [scored(0.95), scored(0.95, offset=9)], scored(0.95), seed=0)
     assert found["beats_random"] is False
