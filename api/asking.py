@@ -5,14 +5,15 @@ from typing import Any
 from fastapi import Response
 from sqlalchemy.exc import IntegrityError
 
-from api.access import Caller
 from api.deps import Parts
 from api.idempotency import Once
+from api.keyring import Caller
 from api.schemas import Created, links
 from nas.complete import complete
+from nas.data.facts import Facts
 from nas.errors import InvalidInput, NotFound, NotReady
-from nas.spec import TransferSpec
-from nas.store import control, datasets, jobs, owners
+from nas.spec import JobSpec, TransferSpec
+from nas.store import control, datasets, jobs, owners, paces
 
 
 def ask(service: Parts, caller: Caller, once: Once, body: dict[str, Any], *, of: str | None = None) -> Response:
@@ -31,13 +32,7 @@ def ask(service: Parts, caller: Caller, once: Once, body: dict[str, Any], *, of:
     """
     settings = service.settings
     dataset = datasets.ensure(service.store, service.artifacts, body["dataset"], settings.data, caller.owner)
-    spec = complete(
-        body,
-        image=(dataset.channels, dataset.height, dataset.width),
-        images=dataset.train,
-        outputs=len(dataset.classes),
-        task=dataset.task,
-    )
+    spec = planned(body, paces.facts_of(dataset))
     try:
         with service.store.write() as session:
             once.begin(session)
@@ -51,6 +46,11 @@ def ask(service: Parts, caller: Caller, once: Once, body: dict[str, Any], *, of:
     except IntegrityError as error:  # the row that the job refers to has just gone
         mend = "add it and post the job again"
         raise NotReady(f"the data set {dataset.name!r} was deleted meanwhile; {mend}") from error
+
+
+def planned(body: dict[str, Any], facts: Facts) -> JobSpec:
+    """The whole job that a body asks for, for a data set. Raises InvalidInput."""
+    return complete(body, image=facts.shape, images=facts.train, outputs=facts.outputs, task=facts.task)
 
 
 def sourced(service: Parts, caller: Caller, transfer: TransferSpec) -> dict[str, Any]:

@@ -59,10 +59,15 @@ class SameSite:
         await self._app(scope, receive, send)
 
     def _may(self, headers: Headers) -> bool:
-        origin = headers.get("Origin")
-        if origin is None:
-            return headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
-        return origin in self._origins or _authority(origin) == headers.get("Host", "").lower()
+        return headers.get("Origin") in self._origins or is_own(headers)
+
+
+def is_own(headers: Headers) -> bool:
+    """Whether no browser says of a request that a page of another origin has sent it, be it on the same host."""
+    origin = headers.get("Origin")
+    if origin is None:
+        return headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+    return _authority(origin) == headers.get("Host", "").lower()
 
 
 def misdirected(scope: Scope) -> Response | None:

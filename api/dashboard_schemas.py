@@ -177,6 +177,7 @@ class DashboardRows(BaseModel):
     """What follows from the rows alone."""
 
     job: DashboardJob
+    metric: str = Field(description="what every `accuracy` here is: the task's score, accuracy, map or r2")
     objectives: list[Objective]
     counts: dict[str, int]
     phases: dict[str, dict[str, int]]
@@ -211,6 +212,7 @@ class DashboardRows(BaseModel):
                 strategy=job.spec["strategy"],
                 dataset=shown.dataset,
             ),
+            metric=shown.metric,
             objectives=[Objective.of(objective) for objective in shown.objectives],
             counts=shown.counts,
             phases=shown.phases,

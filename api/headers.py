@@ -15,16 +15,6 @@ HEADERS: Final = {
 }
 """On every answer that does not say otherwise itself."""
 
-_CDN: Final = "https://cdn.jsdelivr.net"
-DOCS: Final = (
-    f"default-src 'none'; script-src 'unsafe-inline' {_CDN}; style-src 'unsafe-inline' {_CDN} "
-    "https://fonts.googleapis.com; font-src https://fonts.gstatic.com; img-src data: https:; connect-src 'self'; "
-    "worker-src blob:; frame-ancestors 'none'"
-)
-"""The policy of the documentation's pages, whose scripts FastAPI takes from there."""
-
-PAGES: Final = ("/docs", "/docs/oauth2-redirect", "/redoc")
-
 
 class SecurityHeaders:
     """Adds HEADERS to answers.
@@ -42,8 +32,6 @@ class SecurityHeaders:
         async def headed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if scope["path"].removeprefix(scope.get("root_path", "")) in PAGES:
-                    headers.setdefault("Content-Security-Policy", DOCS)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)

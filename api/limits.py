@@ -1,7 +1,9 @@
 """Bounds on what a request may send, how slowly, and how many requests a key may make."""
 
+import ipaddress
+import re
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -20,10 +22,22 @@ BODY_S: Final = 60.0
 """How long a body may take, or one piece of an upload."""
 
 COUNTED: Final = 10_000
-"""Keys whose requests one process counts."""
+"""Keys whose requests one process counts, and addresses whose wrong keys."""
 
-UPLOAD: Final = ("POST", "/v1/datasets")
-"""The one request that may bring more: its body goes on to the route as it comes."""
+TRIES: Final = 10
+"""Wrong keys that may come from an address within a minute."""
+
+MINUTE_S: Final = 60.0
+
+IPV6_BITS: Final = 64
+"""Of an address, those that name a customer's network."""
+
+DATASET: Final = re.compile(r"POST /v1/datasets/*")
+PICTURE: Final = re.compile(r"POST /v1/jobs/[^/]+/predict")
+"""The requests that may bring more: their bodies go on to the routes as they come."""
+
+PICTURE_BYTES: Final = 32 << 20
+"""A photograph as it comes from a camera has 20 MB at the most."""
 
 
 class Rate:
@@ -66,12 +80,46 @@ class Rate:
         }
 
 
+class Tries:
+    """Counts the wrong keys that come from each address: so many a minute, and then none, right or wrong.
+
+    Args:
+        per_minute: wrong keys that an address may send.
+        clock: seconds.
+    """
+
+    def __init__(self, per_minute: int = TRIES, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._tried: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def take(self, address: str) -> None:
+        """Counts a key before it is looked at, so that many at once are no way around it. Raises TooMany."""
+        moment, tried = self._clock(), self._tried.setdefault(_network(address), deque())
+        while tried and tried[0] <= moment - MINUTE_S:
+            tried.popleft()
+        self._tried.move_to_end(_network(address))
+        while len(self._tried) > COUNTED:
+            self._tried.popitem(last=False)
+        if len(tried) >= self._per_minute:
+            text = f"{self._per_minute} keys that came from here within a minute were not valid; look which one is"
+            raise TooMany(text, tried[0] + MINUTE_S - moment)
+        tried.append(moment)
+
+    def forgive(self, address: str) -> None:
+        """Takes the last one back: the key was valid."""
+        tried = self._tried.get(_network(address))
+        if tried:
+            tried.pop()
+
+
 class BodyLimit:
     """Answers 413 to a body that is too large, announced or not, before it is held in memory; 408 to one too slow.
 
     Args:
         app: what it stands before.
-        max_upload_bytes: the bound for UPLOAD; for everything else it is MAX_BODY_BYTES.
+        max_upload_bytes: the bound for DATASET; for a PICTURE it is PICTURE_BYTES if that is less, and for everything
+            else MAX_BODY_BYTES.
     """
 
     def __init__(self, app: ASGIApp, max_upload_bytes: int) -> None:
@@ -82,14 +130,20 @@ class BodyLimit:
         """ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif (scope["method"], scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")) == UPLOAD:
-            await self._stream(scope, receive, send)
+            return
+        named = f"{scope['method']} {scope['path'].removeprefix(scope.get('root_path', ''))}"
+        if DATASET.fullmatch(named):
+            mend = "send fewer or smaller images, or start the service with a larger NAS_MAX_UPLOAD_BYTES"
+            await self._stream(scope, receive, send, self._max_upload_bytes, mend)
+        elif PICTURE.fullmatch(named):
+            limit = min(PICTURE_BYTES, self._max_upload_bytes)
+            await self._stream(scope, receive, send, limit, "send a smaller image")
         else:
             await self._hold(scope, receive, send)
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, limit: int, mend: str) -> None:
         """Counts the body while the route reads it."""
-        limit, received, more = self._max_upload_bytes, 0, True
+        received, more = 0, True
 
         async def counted() -> Message:
             nonlocal received, more
@@ -109,8 +163,7 @@ class BodyLimit:
                 raise _TooLarge
             await self._app(scope, counted, send)
         except _TooLarge:
-            mend = f"at most {limit:,} bytes; send fewer or smaller images, or start the service with a larger "
-            mend += "NAS_MAX_UPLOAD_BYTES"
+            mend = f"at most {limit:,} bytes; {mend}"
             named = [{"field": "body", "value": None, "mend": mend}]
             await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"body: {mend}", named)(scope, receive, send)
         except _TooSlow:
@@ -148,6 +201,17 @@ class _TooLarge(Exception):  # noqa: N818 - named by what is wrong
 
 class _TooSlow(Exception):  # noqa: N818
     """The next piece of the body did not come."""
+
+
+def _network(address: str) -> str:
+    """The address; of IPv6 the network that one customer gets, who has all addresses in it."""
+    try:
+        given = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if given.version == 4 or given.is_loopback:
+        return address
+    return str(ipaddress.ip_network((int(given), IPV6_BITS), strict=False))
 
 
 def _too_slow() -> Response:

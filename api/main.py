@@ -9,18 +9,39 @@ from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from api import errors, idempotency, openapi
-from api.access import Access, JobOwners, KeyRing, own_job
+from api.access import Access, own_job
 from api.browsers import CORS, SameSite
 from api.dashboards import Dashboards
 from api.deps import Parts
 from api.feeds import Feeds
 from api.headers import SecurityHeaders
-from api.limits import BodyLimit, Rate
+from api.kept import KeptAnswers
+from api.keyring import KeyRing
+from api.limits import BodyLimit, Rate, Tries
 from api.meters import Meters
+from api.owners import JobOwners
+from api.pictures import Pictures
 from api.requests import Requests
-from api.routes import catalog, datasets, events, health, jobs, metrics, problems
+from api.routes import (
+    catalog,
+    datasets,
+    estimate,
+    events,
+    figures,
+    health,
+    jobs,
+    metrics,
+    pictures,
+    predict,
+    problems,
+    session,
+    study,
+)
+from api.studies import Lessons
 from api.upkeep import Upkeep
+from api.web import pages
 from nas import plugins, traces
+from nas.result.predict import Models
 from nas.settings import Settings
 from nas.store.artifacts import ArtifactStore
 from nas.store.migrate import prepare
@@ -60,6 +81,8 @@ def create_app(settings: Settings, own_key: str | None = None) -> FastAPI:
         version=version("nas-service"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # api.web has the page, with nothing from other hosts
+        redoc_url=None,
         dependencies=[Depends(own_job)],
     )
     app.state.job_owners = JobOwners(parts.store)
@@ -67,26 +90,40 @@ def create_app(settings: Settings, own_key: str | None = None) -> FastAPI:
     app.state.feeds = feeds = Feeds(parts.store)
     app.state.meters = meters = Meters(parts.store, settings.lease_s, lambda: feeds.open)
     app.state.dashboards = Dashboards()
+    app.state.kept = KeptAnswers()
+    app.state.pictures = Pictures()
+    app.state.lessons = Lessons()
     app.state.decoding = CapacityLimiter(datasets.DECODERS)
+    app.state.models, app.state.looking = Models(), CapacityLimiter(predict.AT_ONCE)
     # The last one stands before all others.
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
-    ring = KeyRing(parts.store, own_key)
-    app.add_middleware(Access, ring=ring, rate=Rate(settings.rate_per_minute))
+    app.state.ring = ring = KeyRing(parts.store, own_key)
+    app.state.rate = rate = Rate(settings.rate_per_minute)
+    app.state.tries = Tries()
+    app.add_middleware(Access, ring=ring, rate=rate)
     app.add_middleware(SameSite, origins=settings.cors)
     if settings.cors:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors, **CORS)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Requests, meters=meters)
     errors.install(app)
+    pages.install(app)
     idempotency.install(app)
     for router in (
+        estimate.router,
         jobs.router,
+        predict.router,
+        study.router,
         events.router,
+        figures.router,
+        pictures.router,
         datasets.router,
         catalog.router,
         health.router,
         metrics.router,
         problems.router,
+        session.router,
+        pages.router,
     ):
         app.include_router(router)
     openapi.install(app, ring)

@@ -20,7 +20,22 @@ MAX_TEXT_BYTES: Final = 4096
 FLUSH_BYTES: Final = 1 << 20
 """So much of the file is held in memory before it is written."""
 
-_CURL: Final = "multipart/form-data with the parts name and file; with curl: -F name=photos -F file=@photos.zip"
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a form is to bring, for those who have to mend theirs.
+
+    Attributes:
+        file: what the file is to be.
+        form: what the body has to be.
+    """
+
+    file: str = "a file with labelled images"
+    form: str = "multipart/form-data with the parts name and file; with curl: -F name=photos -F file=@photos.zip"
+
+
+DATASET: Final = Wanted()
+IMAGE: Final = Wanted("an image", "multipart/form-data with the part file; with curl: -F file=@image.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +51,62 @@ class Form:
     texts: dict[str, Any]
 
 
-async def receive(request: Request, path: Path, readers: Mapping[str, Callable[[str], Any]]) -> Form:
+async def receive(
+    request: Request, path: Path, readers: Mapping[str, Callable[[str], Any]], wanted: Wanted = DATASET
+) -> Form:
     """Writes the part `file` to a path, and reads the other parts.
 
     Args:
         request: its body has not been read yet.
         path: where the file goes. It may be incomplete or empty if this raises.
         readers: for each text that may come, what makes a value of it, or raises InvalidInput.
+        wanted: what to say where it is something else.
 
     Raises:
         InvalidInput: the body is no multipart/form-data or a broken one, or a part is unknown, twice there, too long,
             not UTF-8, or missing (only the file is required here); as soon as that is seen.
     """
-    receiver = _Receiver(readers)
+    receiver = _Receiver(readers, wanted)
     with path.open("wb") as file:
         try:
-            parser = MultipartParser(_boundary(request), receiver.callbacks())
+            parser = MultipartParser(_boundary(request, wanted), receiver.callbacks())
             async for chunk in request.stream():
                 parser.write(chunk)
                 if len(receiver.pending) >= FLUSH_BYTES:
                     await to_thread.run_sync(receiver.flush, file)
         except FormParserError as error:
-            raise InvalidInput("body", None, f"it is broken ({error}); it has to be {_CURL}") from error
+            raise InvalidInput("body", None, f"it is broken ({error}); it has to be {wanted.form}") from error
         if not receiver.ended:
-            raise InvalidInput("body", None, f"it ends before its last boundary; send the whole of it, as {_CURL}")
+            raise InvalidInput(
+                "body", None, f"it ends before its last boundary; send the whole of it, as {wanted.form}"
+            )
         await to_thread.run_sync(receiver.flush, file)
         size_bytes = file.tell()
     if receiver.filename is None:
-        raise InvalidInput(FILE, None, "this field is required: a file with labelled images")
+        raise InvalidInput(FILE, None, f"this field is required: {wanted.file}")
     if size_bytes == 0:
-        raise InvalidInput(FILE, receiver.filename, "it is empty; send a file with labelled images")
+        raise InvalidInput(FILE, receiver.filename, f"it is empty; send {wanted.file}")
     return Form(receiver.filename, receiver.texts)
 
 
-def _boundary(request: Request) -> bytes:
+def _boundary(request: Request, wanted: Wanted) -> bytes:
     given = request.headers.get("Content-Type")
     kind, options = parse_options_header(given)
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
-        raise InvalidInput("body", given, f"its Content-Type has to be {_CURL}")
+        raise InvalidInput("body", given, f"its Content-Type has to be {wanted.form}")
     return options[b"boundary"]
 
 
 class _Receiver:
     """What the parser calls for each piece of the body."""
 
-    def __init__(self, readers: Mapping[str, Callable[[str], Any]]) -> None:
+    def __init__(self, readers: Mapping[str, Callable[[str], Any]], wanted: Wanted) -> None:
         self.texts: dict[str, Any] = {}
         self.filename: str | None = None
         self.pending = bytearray()
         self.ended = False
         self._readers = readers
+        self._wanted = wanted
         self._header = bytearray()
         self._value = bytearray()
         self._disposition = b""
@@ -123,7 +144,8 @@ class _Receiver:
     def _open(self) -> None:
         _, options = parse_options_header(self._disposition)
         if b"name" not in options:
-            raise InvalidInput("body", None, f'a part has no Content-Disposition with a name="…"; it has to be {_CURL}')
+            mend = f'a part has no Content-Disposition with a name="…"; it has to be {self._wanted.form}'
+            raise InvalidInput("body", None, mend)
         self._field = options[b"name"].decode(errors="replace")
         filename = options[b"filename"].decode(errors="replace") if b"filename" in options else None
         if self._field != FILE and self._field not in self._readers:
@@ -133,7 +155,7 @@ class _Receiver:
             raise InvalidInput(self._field, filename, "it stands there twice; send one")
         if self._field == FILE:
             if filename is None:
-                raise InvalidInput(FILE, None, "it has to come as a file, with curl: -F file=@photos.zip")
+                raise InvalidInput(FILE, None, f"it has to come as a file: {self._wanted.form}")
             self.filename = filename
         elif filename is not None:
             raise InvalidInput(self._field, filename, "it has to be a text, not a file")

@@ -6,8 +6,10 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.access import KeyRing, is_open
+from api import cookies
+from api.access import SESSION, is_open
 from api.errors import Problem
+from api.keyring import KeyRing
 
 _SCHEMAS: Final = "#/components/schemas/"
 _PROBLEM: Final = f"{_SCHEMAS}Problem"
@@ -25,7 +27,7 @@ def install(app: FastAPI, ring: KeyRing) -> None:
             _name_problems(written)
             _leave_unused_out(written)
             app.openapi_schema = written
-        return app.openapi_schema | {"security": [BEARER] if ring.required else [{}, BEARER]}
+        return app.openapi_schema | {"security": [BEARER, COOKIE] if ring.required else [{}, BEARER, COOKIE]}
 
     app.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it
 
@@ -47,11 +49,21 @@ WITH_KEYS: Final = {
 """What a request to a path that needs a key can be answered as well."""
 
 BEARER: Final[dict[str, list[str]]] = {"bearer": []}
+COOKIE: Final[dict[str, list[str]]] = {"cookie": []}
 
-_SCHEME: Final = {
-    "type": "http",
-    "scheme": "bearer",
-    "description": "A key from `nas keys create`. A service in which none was ever made asks for none.",
+_SCHEMES: Final = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key from `nas keys create`. A service in which none was ever made asks for none.",
+    },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": cookies.NAME,
+        "description": f"Set by POST /session, for browsers. What is not GET or HEAD needs `{cookies.HEADER}` beside "
+        "it, with `csrf` of that answer.",
+    },
 }
 
 _RETRY: Final = {
@@ -65,12 +77,14 @@ def _add_what_stands_before_the_routes(document: dict[str, Any]) -> None:
     """Keys, limits and the database concern all routes alike; FastAPI does not see what is no route."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.setdefault("Problem", Problem.model_json_schema())
-    document["components"]["securitySchemes"] = {"bearer": _SCHEME}
+    document["components"]["securitySchemes"] = _SCHEMES
     for path, methods in document["paths"].items():
-        for operation in methods.values():
-            if is_open(path):
+        for method, operation in methods.items():
+            if is_open(path, method.upper()):
                 operation["security"] = []
-            texts = EVERYWHERE if is_open(path) else EVERYWHERE | WITH_KEYS
+            elif (path, method) == (SESSION, "get"):
+                operation["security"] = [{}, BEARER, COOKIE]  # that nobody is logged in is an answer
+            texts = EVERYWHERE if is_open(path, method.upper()) else EVERYWHERE | WITH_KEYS
             for status, text in texts.items():
                 answer = operation["responses"].setdefault(status, {"description": text})
                 answer.setdefault("content", {"application/json": {"schema": {"$ref": _PROBLEM}}})

@@ -40,7 +40,8 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "forbidden": Kind(
         HTTPStatus.FORBIDDEN,
         "Forbidden",
-        "The key's scope does not include this (read, write, admin), or a page of another site sent the request.",
+        "The key's scope does not include this (read, write, admin), or a page of another site sent the request, or it "
+        "came by cookie without its X-CSRF-Token.",
     ),
     "not-found": Kind(
         HTTPStatus.NOT_FOUND,

@@ -5,9 +5,11 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
+from sqlalchemy.orm import Session
 
-from api.trial_schemas import DARTS
+from api.trial_schemas import DARTS, METRIC
 from nas.spec import MAX_TRIALS, Name
+from nas.store.specs import metric_of
 from nas.store.tables import Job
 from nas.strict import Strict
 
@@ -20,8 +22,8 @@ class Created(BaseModel):
     links: dict[str, str]
 
 
-class JobSummary(BaseModel):
-    """A job in a list."""
+class JobHead(BaseModel):
+    """What there is to say of a job in a line."""
 
     id: str
     name: str | None
@@ -30,32 +32,36 @@ class JobSummary(BaseModel):
     priority: int
     dataset: str
     strategy: str
-    best_accuracy: float | None = Field(description="validation accuracy of the incumbent")
+    engine: str = Field(description="what runs its trials: optuna or ray")
+    metric: str = Field(description="what `best_accuracy` is: the task's score, accuracy, map or r2")
+    best_accuracy: float | None = Field(description="score of the incumbent on validation")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     links: dict[str, str]
 
     @classmethod
-    def of(cls, job: Job) -> Self:
-        """From a row."""
-        return cls(
-            id=job.id,
-            name=job.name,
-            owner=job.owner,
-            state=job.state,
-            priority=job.priority,
-            dataset=job.spec["dataset"],
-            strategy=job.spec["strategy"],
-            best_accuracy=job.best_accuracy,
-            created_at=job.created_at,
-            started_at=job.started_at,
-            finished_at=job.finished_at,
-            links=links(job.id),
-        )
+    def fields_of(cls, job: Job, metric: str) -> dict[str, Any]:
+        """What a row says of them; `metric` is the score of its task."""
+        return {
+            "id": job.id,
+            "name": job.name,
+            "owner": job.owner,
+            "state": job.state,
+            "priority": job.priority,
+            "dataset": job.spec["dataset"],
+            "strategy": job.spec["strategy"],
+            "engine": job.engine,
+            "metric": metric,
+            "best_accuracy": job.best_accuracy,
+            "created_at": job.created_at,
+            "started_at": job.started_at,
+            "finished_at": job.finished_at,
+            "links": links(job.id),
+        }
 
 
-class JobDetail(JobSummary):
+class JobDetail(JobHead):
     """A job with all that was asked for, defaults filled in."""
 
     spec: dict[str, Any]
@@ -64,10 +70,10 @@ class JobDetail(JobSummary):
     verdict: dict[str, Any] | None
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, session: Session, job: Job) -> Self:
         """From a row."""
-        summary = JobSummary.of(job).model_dump()
-        return cls(**summary, spec=job.spec, reason=job.reason, note=job.note, verdict=job.verdict)
+        head = cls.fields_of(job, metric_of(session, job))
+        return cls(**head, spec=job.spec, reason=job.reason, note=job.note, verdict=job.verdict)
 
 
 class Changes(Strict):
@@ -107,17 +113,11 @@ class JobChange(Changes):
     priority: int = Field(0, ge=-100, le=100, description="jobs of a higher one get workers first; 0 is usual")
 
 
-class JobPage(BaseModel):
-    """Jobs, newest first."""
-
-    items: list[JobSummary]
-    next_cursor: str | None
-
-
 class Best(BaseModel):
     """The best network so far, in the end the winner. `accuracy` is on validation, `test_accuracy` of the package."""
 
     trial: int
+    metric: str = Field(description=METRIC)
     accuracy: float | None
     test_accuracy: float | None
     params: int | None

@@ -13,6 +13,7 @@ from nas.store.pareto import Member
 from nas.store.tables import Epoch, Setback, Trial
 
 DARTS = "the genotype in the DARTS text format; null for other architectures, and where a node has not two edges"
+METRIC = "what an `accuracy` is here: the task's score, accuracy, map or r2"
 
 
 class TrialSummary(BaseModel):
@@ -77,32 +78,58 @@ class SetbackRow(BaseModel):
 class TrialDetail(TrialSummary):
     """A trial with what it trained, every epoch, and the traceback if it failed."""
 
+    metric: str = Field(description=METRIC)
     candidate: dict[str, Any] | None
     darts: str | None = Field(description=DARTS)
     error: str | None
     setbacks: list[SetbackRow] = Field(description="attempts that came to a bad end, the newest last")
     cached_from: str | None = Field(description="JOB/NUMBER of the trial whose training was taken over")
     curve: list[EpochRow]
+    spent: dict[str, float] | None = Field(
+        description="what the last attempt's time went into → seconds: prepare, train, validate, write, other; "
+        "null before the trial has ended, and of trials of an older version"
+    )
+    waited_s: float | None = Field(description="in the queue before its first attempt; null while it is there")
     links: dict[str, str]
 
     @classmethod
-    def of_rows(cls, trial: Trial, epochs: Sequence[Epoch], setbacks: Sequence[Setback] = ()) -> Self:
-        """From rows."""
+    def of_rows(cls, trial: Trial, epochs: Sequence[Epoch], setbacks: Sequence[Setback], metric: str) -> Self:
+        """From rows; `metric` is the score of the job's task."""
         return cls(
             **TrialSummary.of(trial).model_dump(),
+            metric=metric,
             candidate=trial.candidate,
             darts=darts_text(trial),
             error=trial.error,
             setbacks=[SetbackRow.model_validate(setback, from_attributes=True) for setback in setbacks],
             cached_from=trial.cached_from,
             curve=[EpochRow.model_validate(epoch, from_attributes=True) for epoch in epochs],
+            spent=trial.spent,
+            waited_s=None if trial.started_at is None else (trial.started_at - trial.created_at).total_seconds(),
             links=trial_links(trial),
         )
+
+
+class LogLine(BaseModel):
+    """Something that an attempt at a trial has logged."""
+
+    at: datetime
+    attempt: int
+    level: str = Field(description="INFO, WARNING, ERROR or CRITICAL")
+    text: str = Field(description="may have several lines, as tracebacks do")
+
+
+class TrialLog(BaseModel):
+    """The log of a trial, the oldest line first."""
+
+    items: list[LogLine]
+    cut: bool = Field(description="whether there were others before them, which are not kept")
 
 
 class TrialPage(BaseModel):
     """Trials in the order asked for."""
 
+    metric: str = Field(description=METRIC)
     items: list[TrialSummary]
     next_cursor: str | None
 
@@ -161,6 +188,7 @@ class ParetoMember(BaseModel):
 class Pareto(BaseModel):
     """The Pareto set, the best by the first objective first; of a job of one objective its best network."""
 
+    metric: str = Field(description=METRIC)
     objectives: list[Objective]
     items: list[ParetoMember]
 
@@ -168,7 +196,7 @@ class Pareto(BaseModel):
 def trial_links(trial: Trial) -> dict[str, str]:
     """Where everything of a trial is."""
     self = f"/v1/jobs/{trial.job_id}/trials/{trial.number}"
-    return {"self": self, **{name: f"{self}/{name}" for name in ("retrain", "model")}}
+    return {"self": self, **{name: f"{self}/{name}" for name in ("retrain", "model", "logs")}}
 
 
 def darts_text(trial: Trial) -> str | None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from api.deps import Parts
 from nas.errors import ArtifactsAway
-from nas.store import answers, gc, jobs, trials
+from nas.store import answers, gc, jobs, logins, trials
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,12 @@ def expire_answers(parts: Parts) -> int:
         return answers.expire(session)
 
 
+def expire_logins(parts: Parts) -> int:
+    """Forgets the logins of browsers that have ended."""
+    with parts.store.write() as session:
+        return logins.expire(session)
+
+
 def collect_files(parts: Parts) -> int:
     """Deletes files that nobody needs, and says which ones are missing."""
     found = gc.collect(parts.store, parts.artifacts, older_than_s=gc.grace_s(parts.settings.lease_s))
@@ -79,6 +85,7 @@ CHORES: Final = (
     Chore("lost leases", 5.0, 5.0, reap),
     Chore("paused trials", 5.0, 15.0, end_paused),
     Chore("old answers", 60.0, 3600.0, expire_answers),
+    Chore("old logins", 60.0, 3600.0, expire_logins),
     Chore("unneeded files", 300.0, 3600.0, collect_files),
 )
 """All that there is to do, each in a thread of its own: a long one keeps no other from being done."""

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from api.schemas import Items, Named, Published, StrategyInfo
-from nas.search.catalog import STRATEGIES
+from nas.search.catalog import strategies
 from nas.space import known, to_text
 from nas.space.known import SOURCES
 from nas.space.operations import known_operations
@@ -26,7 +26,7 @@ def list_strategies() -> Items[StrategyInfo]:
                 prepares=entry.prepares or "nothing",
                 options=entry.options.model_json_schema(),
             )
-            for name, entry in STRATEGIES.items()
+            for name, entry in strategies().items()
         ]
     )
 

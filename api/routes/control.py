@@ -24,7 +24,7 @@ def pause(service: Service, once: IdempotentOnce, job_id: JobId) -> Response:
     """Lets a job rest: its trials keep their checkpoints, its clock stands. A second time changes nothing."""
     with service.store.write() as session:
         once.begin(session)
-        return once.keep(session, 200, JobDetail.of(control.pause(session, job_id)))
+        return once.keep(session, 200, JobDetail.of(session, control.pause(session, job_id)))
 
 
 @router.post("/{job_id}/resume", response_model=JobDetail)
@@ -33,7 +33,7 @@ def resume(service: Service, once: IdempotentOnce, job_id: JobId) -> Response:
     with service.store.write() as session:
         once.begin(session)
         job = control.resume(session, job_id, service.settings.max_open_jobs)
-        return once.keep(session, 200, JobDetail.of(job))
+        return once.keep(session, 200, JobDetail.of(session, job))
 
 
 @router.post("/{job_id}/cancel", response_model=JobDetail)
@@ -43,7 +43,7 @@ def cancel(service: Service, once: IdempotentOnce, job_id: JobId) -> Response:
         once.begin(session)
         job = jobs.cancel(session, job_id)
         left = control.drop_checkpoints(session, job_id)
-        answer = once.keep(session, 200, JobDetail.of(job))
+        answer = once.keep(session, 200, JobDetail.of(session, job))
     gc.forget(service.store, service.artifacts, left)
     return answer
 
@@ -60,7 +60,7 @@ def extend(service: Service, once: IdempotentOnce, job_id: JobId, extension: Ext
         once.begin(session)
         job = control.extend(session, job_id, changes, service.settings.max_open_jobs)
         left = control.drop_checkpoints(session, job_id)
-        answer = once.keep(session, 200, JobDetail.of(job))
+        answer = once.keep(session, 200, JobDetail.of(session, job))
     gc.forget(service.store, service.artifacts, left)
     return answer
 
@@ -99,7 +99,7 @@ def clone(
 def change(service: Service, job_id: JobId, changes: JobChange) -> JobDetail:
     """Gives a job another name or priority, whatever its state."""
     with service.store.write() as session:
-        return JobDetail.of(control.change(session, job_id, changes.model_dump(exclude_unset=True)))
+        return JobDetail.of(session, control.change(session, job_id, changes.model_dump(exclude_unset=True)))
 
 
 @router.delete("/{job_id}", status_code=204, response_class=Response)

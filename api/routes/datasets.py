@@ -17,11 +17,12 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
-from api.access import Caller, CurrentCaller
+from api.access import CurrentCaller
 from api.dataset_schemas import DatasetInfo
 from api.deps import Parts, Service
 from api.errors import Problem, problem
 from api.idempotency import Key, Once
+from api.keyring import Caller
 from api.multipart import Form, receive
 from api.parameters import PLAIN
 from api.schemas import Items

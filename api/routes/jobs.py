@@ -2,25 +2,28 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Query, Response
 
 from api import downloads
 from api.access import CurrentCaller
 from api.asking import ask, sourced
 from api.dashboard_schemas import DashboardView
 from api.dashboards import KeptDashboards
-from api.deps import IfNoneMatch, Service
+from api.deps import IfNoneMatch, Service, tagged
 from api.downloads import CurrentWishes
 from api.examples import EXAMPLES
 from api.idempotency import IdempotentOnce
+from api.list_schemas import JobPage, JobSummary
 from api.logs import write_logs
-from api.parameters import PROBLEM, Cursor, JobId, Limit
+from api.parameters import PLAIN, PROBLEM, Cursor, JobId, Limit
 from api.routes import control, trials
-from api.schemas import Best, Created, JobDetail, JobPage, JobSummary, links
+from api.schemas import Best, Created, JobDetail, links
 from api.trial_schemas import darts_text
 from nas.errors import NotReady
 from nas.spec import JobSpec
 from nas.store import files, jobs, listing
+from nas.store.overview import overviews
+from nas.store.specs import metric_of
 from nas.store.states import ACTIVE_JOB, JobState
 
 router = APIRouter(
@@ -45,22 +48,37 @@ def create(
     return ask(service, caller, once, body, of=spec.transfer.job)
 
 
-@router.get("")
-def list_jobs(service: Service, caller: CurrentCaller, limit: Limit = 50, cursor: Cursor = None) -> JobPage:
+@router.get("", response_model=JobPage, responses={304: {"description": "nothing changed"}})
+def list_jobs(
+    service: Service,
+    caller: CurrentCaller,
+    state: Annotated[list[JobState] | None, Query(description="only these states")] = None,
+    q: Annotated[
+        str | None,
+        Query(max_length=200, pattern=PLAIN, description="only jobs with this in id, name, data set or strategy"),
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """The caller's jobs, newest first; admins see everybody's."""
     with service.store.read() as session:
-        found = jobs.page(session, limit + 1, cursor, caller.only)
-    return JobPage(
-        items=[JobSummary.of(job) for job in found[:limit]],
+        found = jobs.page(session, limit + 1, cursor, caller.only, states=state or (), words=(q or "").strip())
+        shown = overviews(session, found[:limit], service.settings.lease_s)
+    page = JobPage(
+        items=[JobSummary.of(job) for job in shown],
         next_cursor=found[limit - 1].id if len(found) > limit else None,
     )
+    answer = tagged(page.model_dump_json().encode(), "application/json", if_none_match)
+    del answer.headers["Cache-Control"]  # who asks again sends the tag; a browser keeps no list of somebody's jobs
+    return answer
 
 
 @router.get("/{job_id}")
 def show(service: Service, job_id: JobId) -> JobDetail:
     """A job with everything that was asked for, defaults filled in."""
     with service.store.read() as session:
-        return JobDetail.of(jobs.get(session, job_id))
+        return JobDetail.of(session, jobs.get(session, job_id))
 
 
 @router.get("/{job_id}/dashboard", response_model=DashboardView, responses={304: {"description": "nothing changed"}})
@@ -83,8 +101,10 @@ def best(service: Service, job_id: JobId) -> Best:
         if job.best_trial is None:
             raise NotReady(f"job {job_id} has no best network yet: it is {job.state}, {_why(job.state, job.reason)}")
         trial, _ = listing.trial(session, job_id, job.best_trial)
+        metric = metric_of(session, job)
     return Best(
         trial=trial.number,
+        metric=metric,
         accuracy=trial.accuracy,
         test_accuracy=job.verdict["shipped"]["accuracy"] if job.verdict and job.state == JobState.SUCCEEDED else None,
         params=trial.params,
@@ -104,7 +124,7 @@ def best(service: Service, job_id: JobId) -> Best:
 )
 @router.head("/{job_id}/model", include_in_schema=False)
 def model(service: Service, job_id: JobId, wishes: CurrentWishes) -> Response:
-    """The package: genotype, weights, ONNX, metrics, model card, picture. Verified before it was published."""
+    """The package: genotype, weights, ONNX, metrics, model card, report, pictures. Verified before it was published."""
     with service.store.read() as session:
         job = jobs.get(session, job_id)
         sha256 = files.package(session, job_id)

@@ -9,8 +9,19 @@ from api.deps import Service
 from api.downloads import CurrentWishes
 from api.idempotency import IdempotentOnce
 from api.parameters import PROBLEM, Cursor, JobId, Limit, Number
-from api.trial_schemas import Objective, Pareto, ParetoMember, Retraining, TrialDetail, TrialPage, TrialSummary
-from nas.store import listing, pareto, retrains, setbacks
+from api.trial_schemas import (
+    LogLine,
+    Objective,
+    Pareto,
+    ParetoMember,
+    Retraining,
+    TrialDetail,
+    TrialLog,
+    TrialPage,
+    TrialSummary,
+)
+from nas.store import jobs, lines, listing, pareto, retrains, setbacks
+from nas.store.specs import metric_of
 from nas.store.states import Phase, TrialState
 
 router = APIRouter()
@@ -31,7 +42,9 @@ def list_trials(
         page = listing.page(
             session, job_id, states=state or (), phases=phase or (), sort=sort, limit=limit, cursor=cursor
         )
-    found = TrialPage(items=[TrialSummary.of(trial) for trial in page.trials], next_cursor=page.next_cursor)
+        metric = metric_of(session, jobs.get(session, job_id))
+    items = [TrialSummary.of(trial) for trial in page.trials]
+    found = TrialPage(metric=metric, items=items, next_cursor=page.next_cursor)
     return Response(found.model_dump_json(), media_type="application/json")  # checked once is enough
 
 
@@ -41,7 +54,16 @@ def show_trial(service: Service, job_id: JobId, number: Number) -> TrialDetail:
     with service.store.read() as session:
         trial, epochs = listing.trial(session, job_id, number)
         wrong = setbacks.newest(session, trial.id)
-    return TrialDetail.of_rows(trial, epochs, wrong)
+        metric = metric_of(session, jobs.get(session, job_id))
+    return TrialDetail.of_rows(trial, epochs, wrong, metric)
+
+
+@router.get("/{job_id}/trials/{number}/logs")
+def show_log(service: Service, job_id: JobId, number: Number) -> TrialLog:
+    """What was logged while the trial was at work, by all its attempts; a line is there a few seconds later."""
+    with service.store.read() as session:
+        found, cut = lines.newest(session, listing.row(session, job_id, number).id)
+    return TrialLog(items=[LogLine.model_validate(line, from_attributes=True) for line in found], cut=cut)
 
 
 @router.get("/{job_id}/pareto")
@@ -49,7 +71,9 @@ def show_pareto(service: Service, job_id: JobId) -> Pareto:
     """The networks that no other one is as good as in all objectives; with one objective, the best network."""
     with service.store.read() as session:
         found = pareto.whole(session, job_id)
+        metric = metric_of(session, jobs.get(session, job_id))
     return Pareto(
+        metric=metric,
         objectives=[Objective.of(objective) for objective in found.objectives],
         items=[ParetoMember.of(member) for member in found.members],
     )

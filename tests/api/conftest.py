@@ -35,7 +35,8 @@ def api(settings: Settings) -> Iterator[ApiClient]:
 def shared_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
     """The same, for a module whose tests change nothing that they look at."""
     home = tmp_path_factory.mktemp("shared")
-    with started(Settings.read({"NAS_HOME": str(home), "NAS_DATABASE_URL": database("sqlite", home)})) as client:
+    given = {"NAS_HOME": str(home), "NAS_DATABASE_URL": database("sqlite", home), "NAS_RATE_PER_MINUTE": "0"}
+    with started(Settings.read(given)) as client:
         yield client
 
 

@@ -25,9 +25,9 @@ def served(answer: Callable[[Wishes], Response]) -> Iterator[str]:
 
 
 @contextmanager
-def listening(app: FastAPI) -> Iterator[str]:
-    """The URL of an app that is served."""
-    sock = listen("127.0.0.1", 0)
+def listening(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """The URL of an app that is served, by default at a port that is free."""
+    sock = listen("127.0.0.1", port)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()

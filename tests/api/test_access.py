@@ -3,16 +3,19 @@
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from anyio.from_thread import BlockingPortal
 from sqlalchemy import event, update
 from sqlalchemy.exc import OperationalError
 
-from api.access import EVERYONE, FRESH_S, Caller, KeyRing
+from api.access import is_open
+from api.keyring import EVERYONE, FRESH_S, Caller, KeyRing
 from api.main import create_app
 from nas.errors import Unauthorized
 from nas.settings import Settings
@@ -83,8 +86,76 @@ def test_a_key_is_taken_in_any_case_of_its_scheme_but_once(api: ApiClient) -> No
 
 
 def test_paths_that_do_not_exist_need_a_key_too(api: ApiClient) -> None:
-    for path in ("/v1/nope", "/", "/v1/jobs/", "/healthz/", "//healthz", "/healthz/../v1/jobs", "/docs/x", "/problems"):
+    for path in ("/v1/nope", "/v1/jobs/", "/v1/", "/metrics/", "/session/x", "/healthz/../v1/jobs", "/./v1/jobs"):
         problem(bare(api).get(path), 401)
+
+
+def test_pages_need_none_and_hold_nothing_of_anybody(api: ApiClient) -> None:
+    job = api.add_job(name="mine alone")
+    for path in ("/", "/new", "/login", "/datasets", f"/jobs/{job}", f"/jobs/{job}/trials/0", "/jobs/no-such-job"):
+        answer = bare(api).get(path)
+        assert answer.status_code == 200
+        assert "mine alone" not in answer.text
+        assert answer.text == bare(api).get("/").text
+
+
+SPELLINGS = (
+    "/{0}",
+    "//{0}",
+    "/./{0}",
+    "/x/../{0}",
+    "/%2e/{0}",
+    "/x/%2e%2e/{0}",
+    "/{1}",
+    "/{2}",
+    "/{3}",
+    "/{0};x",
+    "/{0}%00",
+)
+
+
+def spelled(path: str) -> Iterator[str]:
+    """A path in all the ways that something between a client and the routes might take for the same one."""
+    bare_path = path.removeprefix("/")
+    first, _, rest = bare_path.partition("/")
+    forms = (bare_path, f"{first.upper()}/{rest}", f"{first}%2f{rest}", f"{first}//{rest}")
+    yield from (spelling.format(*forms) for spelling in SPELLINGS)
+    yield from (f"/static/x/..{path}", f"/static/x/%2e%2e/%2e%2e{path}", f"/%76{bare_path[1:]}", f"/{bare_path}/")
+
+
+def sent_as_it_is(api: ApiClient, method: str, path: str) -> int:
+    """The status for a path that no client has put right, without a key."""
+    told: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        told.extend([message["status"]] if message["type"] == "http.response.start" else [])
+
+    scope = {"type": "http", "method": method, "path": unquote(path), "raw_path": path.encode(), "root_path": ""}
+    scope |= {"scheme": "http", "http_version": "1.1", "query_string": b"", "headers": [(b"host", b"test")]}
+    app: Any = api.http._transport
+    api.portal.call(app.app, scope, receive, send)
+    return told[0]
+
+
+def test_no_way_to_spell_a_path_of_the_api_leads_around_the_key(api: ApiClient) -> None:
+    job = api.add_job()
+    documented = api.get("/openapi.json").json()["paths"]
+    named = [
+        path.format(job_id=job, number=0, kind="package", name="squares")
+        for path in documented
+        if not is_open(path) or path == "/session"
+    ]
+    assert len(named) > 15
+    for path in named:
+        for form in spelled(path):
+            for method in ("GET", "HEAD", "DELETE"):
+                status = sent_as_it_is(api, method, form)
+                told = (method, path) == ("GET", "/session")  # that nobody is logged in
+                assert status in (307, 401, 404, 405) or (told and status == 200), (method, form, status)
+    assert api.get(f"/v1/jobs/{job}").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs", "/problems/not-found"])
@@ -209,7 +280,7 @@ class Visits:
 def test_one_process_remembers_so_many_keys_and_no_more(
     store: Store, shared_api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.access.REMEMBERED", 3)
+    monkeypatch.setattr("api.owners.REMEMBERED", 3)
     ring = KeyRing(store)
     made = [make(store) for _ in range(5)]
     assert all(who(shared_api.portal, ring, key) for key in made)

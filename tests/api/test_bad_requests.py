@@ -354,6 +354,6 @@ def test_jobs_know_no_other_method(api: ApiClient, method: str) -> None:
     problem(api.request(method, "/v1/jobs"), 405, "Method Not Allowed")
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/jobs", "/v1/job", "/v1/jobs/a/b/c"])
+@pytest.mark.parametrize("path", ["/nope", "/v1", "/v2/jobs", "/v1/job", "/v1/jobs/a/b/c"])
 def test_a_path_that_is_none_is_not_found(api: ApiClient, path: str) -> None:
     problem(api.get(path), 404, path)

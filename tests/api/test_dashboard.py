@@ -43,6 +43,7 @@ def test_a_new_job_shows_all_fields_without_a_worker(api: ApiClient) -> None:
             "strategy": "random",
             "dataset": "squares",
         },
+        "metric": "accuracy",
         "objectives": [{"metric": "accuracy", "direction": "maximize"}],
         "progress": {
             "fraction": 0.0,

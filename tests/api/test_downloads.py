@@ -221,12 +221,12 @@ def test_a_file_that_changes_on_its_way_does_not_look_whole(tmp_path: Path) -> N
 def test_a_model_is_taken_home_from_a_real_server(api: ApiClient, settings: Settings, tmp_path: Path) -> None:
     url = f"/v1/jobs/{(job_id := succeed(api, PACKAGE))}/model"
     with listening(create_app(settings)) as server, Client(server) as client:
-        assert client.download(job_id, tmp_path / "model.zip").read_bytes() == PACKAGE
+        assert client.job(job_id).download(tmp_path / "model.zip").read_bytes() == PACKAGE
         assert httpx.get(server + url, headers={"Range": "bytes=-3"}).content == PACKAGE[-3:]
         assert httpx.head(server + url).headers["ETag"] == tag(PACKAGE)
         stored_at(api, PACKAGE).write_bytes(b"damage")
         with pytest.raises(ServiceError, match="restore it from a backup") as caught:
-            client.download(job_id, tmp_path / "again.zip")
+            client.job(job_id).download(tmp_path / "again.zip")
     assert caught.value.status == 503
     assert not (tmp_path / "again.zip").exists()
 

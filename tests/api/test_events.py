@@ -18,9 +18,8 @@ from sqlalchemy.exc import OperationalError
 from api import feeds
 from api.feeds import Feeds
 from cli.service import listen, server
-from nas import client as client_module
 from nas import sse
-from nas.client import Client, NoService, ServiceError
+from nas.client import Client, NoService, ServiceError, patience
 from nas.settings import Settings
 from nas.store import control, feed, jobs
 from nas.store.claims import Claim
@@ -177,7 +176,7 @@ def following(url: str, job_id: str) -> Iterator[list[dict[str, Any]]]:
 
     def follow() -> None:
         with Client(url) as client:
-            got.extend(client.events(job_id))  # as an iterator: every event is there when it came
+            got.extend(client.job(job_id).events())  # as an iterator: every event is there when it came
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -204,7 +203,7 @@ def begun(store: Store) -> Claim:
 
 def whole(url: str, job_id: str) -> list[dict[str, Any]]:
     with Client(url) as client:
-        return list(client.events(job_id))
+        return list(client.job(job_id).events())
 
 
 def test_events_come_as_they_happen_and_the_stream_ends_with_the_job(settings: Settings, store: Store) -> None:
@@ -224,7 +223,7 @@ def test_events_come_as_they_happen_and_the_stream_ends_with_the_job(settings: S
 def test_a_client_goes_on_where_it_was_when_the_service_comes_back(
     settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "RECONNECT_S", 0.1)
+    monkeypatch.setattr(patience, "RECONNECT_S", 0.1)
     job_id = add_job(store, trials=3, epochs=9)
     taken = begun(store)
     with served(settings) as url:
@@ -269,8 +268,8 @@ def test_a_stream_outlives_a_database_that_is_away(
 def test_a_client_that_finds_no_service_says_so_at_once() -> None:
     begun = time.monotonic()
     with Client("http://127.0.0.1:9") as client, pytest.raises(NoService, match="no service answers"):
-        next(client.events("j"))
-    assert time.monotonic() - begun < client_module.RECONNECT_S
+        next(client._sender.events("/v1/jobs/j/events", None))
+    assert time.monotonic() - begun < patience.RECONNECT_S
 
 
 def test_a_job_that_is_deleted_ends_its_streams(settings: Settings, store: Store) -> None:

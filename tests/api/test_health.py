@@ -79,7 +79,7 @@ def test_a_database_that_does_not_answer_is_a_case_for_trying_again(api: ApiClie
 def test_a_database_that_is_back_serves_again(
     api: ApiClient, monkeypatch: pytest.MonkeyPatch, error: SQLAlchemyError
 ) -> None:
-    def away(*_: object) -> None:
+    def away(*_: object, **__: object) -> None:
         raise error
 
     with monkeypatch.context() as patched:

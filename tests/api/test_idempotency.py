@@ -163,14 +163,13 @@ def test_the_client_asks_again_when_the_answer_is_lost(api: ApiClient, monkeypat
             raise lost.pop(0)
         return answer
 
-    monkeypatch.setattr(client._http, "request", request)
-    monkeypatch.setattr("nas.client.time.sleep", lambda _: None)
-    job_id = client.search(BODY)
-    assert (client.show(job_id)["id"], count(api.store)) == (job_id, 1)
-    assert client.clone(job_id, {"seed": 1}, idempotency_key="k") == client.clone(
-        job_id, {"seed": 1}, idempotency_key="k"
-    )
+    monkeypatch.setattr(client._sender.http, "request", request)
+    monkeypatch.setattr("nas.client.sending.time.sleep", lambda _: None)
+    job = client.search(BODY)
+    assert (client.job(job.id).id, count(api.store)) == (job.id, 1)
+    first, second = (job.clone(seed=1, idempotency_key="k") for _ in range(2))
+    assert first.id == second.id
     lost += [httpx.ConnectError("refused")] * 3
     with pytest.raises(NoService, match="no service answers"):
-        client.pause(job_id)
+        job.pause()
     assert len(lost) == 2, "what never arrived is not sent again"

@@ -219,7 +219,7 @@ GARBAGE = [
     b"\r\n\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
     b"GET\r\n\r\n",
-    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET /nope HTTP/9.9\r\n\r\n",
     b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n",

@@ -1,5 +1,6 @@
 """The OpenAPI document."""
 
+import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +15,7 @@ from tests.api.conftest import started
 
 PATHS = {
     "/v1/jobs": {"get", "post"},
+    "/v1/jobs/estimate": {"post"},
     "/v1/jobs/{job_id}": {"delete", "get", "patch"},
     "/v1/jobs/{job_id}/dashboard": {"get"},
     "/v1/jobs/{job_id}/events": {"get"},
@@ -21,11 +23,17 @@ PATHS = {
     "/v1/jobs/{job_id}/model": {"get"},
     "/v1/jobs/{job_id}/tensorboard": {"get"},
     "/v1/jobs/{job_id}/pareto": {"get"},
+    **{f"/v1/jobs/{{job_id}}/{figure}": {"get"} for figure in ("curves", "points", "timeline", "evolution")},
+    **{f"/v1/jobs/{{job_id}}/{picture}": {"get"} for picture in ("figures/{name}.{kind}", "report")},
+    **{f"/v1/jobs/{{job_id}}/{lesson}": {"get"} for lesson in ("study", "importances", "parallel")},
     **{f"/v1/jobs/{{job_id}}/{verb}": {"post"} for verb in ("pause", "resume", "cancel", "extend", "clone")},
     "/v1/jobs/{job_id}/trials": {"get"},
     "/v1/jobs/{job_id}/trials/{number}": {"get"},
     "/v1/jobs/{job_id}/trials/{number}/retrain": {"post"},
     "/v1/jobs/{job_id}/trials/{number}/model": {"get"},
+    "/v1/jobs/{job_id}/trials/{number}/logs": {"get"},
+    "/v1/jobs/{job_id}/predict": {"post"},
+    "/session": {"get", "post", "delete"},
     "/v1/datasets": {"get", "post"},
     "/v1/datasets/{name}": {"get", "delete"},
     "/v1/strategies": {"get"},
@@ -102,7 +110,7 @@ def test_every_operation_has_a_name_of_its_own_a_summary_and_an_answer(document:
 
 def test_every_parameter_in_a_path_is_described(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
-        wanted = {part[1:-1] for part in path.split("/") if part.startswith("{")}
+        wanted = set(re.findall(r"\{(\w+)\}", path))
         for operation in methods.values():
             given = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
             assert given == wanted
@@ -209,9 +217,24 @@ def test_errors_have_the_media_type_that_they_are_sent_with(document: dict[str, 
                     described += 1
                     assert set(answer["content"]) == {"application/problem+json"}
                 elif answer.get("content"):
-                    known = {"application/json", "application/zip", "text/event-stream", "text/plain"}
+                    known = {"application/json", "application/zip", "text/event-stream", "text/plain", "text/html"}
+                    known |= {"image/svg+xml", "image/png"}
                     assert set(answer["content"]) <= known
     assert described > 10
+
+
+def test_what_can_be_counted_is_counted_as_what_it_is(document: dict[str, Any]) -> None:
+    def look(schema: Any) -> None:
+        if isinstance(schema, list):
+            for one in schema:
+                look(one)
+        elif isinstance(schema, dict):
+            if schema.get("type") == "array":
+                assert not {"minLength", "maxLength"} & set(schema), schema
+            for one in schema.values():
+                look(one)
+
+    look(document)
 
 
 def test_files_are_described_as_files(document: dict[str, Any]) -> None:
@@ -223,13 +246,17 @@ def test_files_are_described_as_files(document: dict[str, Any]) -> None:
 def test_what_any_request_can_be_answered_stands_at_every_operation(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         needs_none = path in ("/healthz", "/readyz") or path.startswith("/problems")
-        for operation in methods.values():
+        for method, operation in methods.items():
             declared = set(operation["responses"])
+            open_all_the_same = (path, method) == ("/session", "post")  # where the key comes in the body
             assert {"400", "408", "413", "421", "503"} <= declared
             assert needs_none or {"401", "403", "429"} <= declared
-            assert (operation.get("security") == []) == needs_none
+            assert (operation.get("security") == []) == (needs_none or open_all_the_same)
+            assert ({} in operation.get("security", ())) == ((path, method) == ("/session", "get"))
             assert list(operation["responses"]) == sorted(operation["responses"])
-    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["bearer"]["scheme"] == "bearer"
+    assert (schemes["cookie"]["in"], schemes["cookie"]["name"]) == ("cookie", "nas_session")
 
 
 def test_it_says_whether_a_key_is_needed(settings: Settings) -> None:
@@ -237,7 +264,7 @@ def test_it_says_whether_a_key_is_needed(settings: Settings) -> None:
         assert {} in api.get("/openapi.json").json()["security"]
     with started(settings) as api:
         api.of("ada")
-        assert api.get("/openapi.json").json()["security"] == [{"bearer": []}]
+        assert api.get("/openapi.json").json()["security"] == [{"bearer": []}, {"cookie": []}]
 
 
 def test_its_pages_are_served(api: ApiClient) -> None:

@@ -14,7 +14,7 @@ from tests.support import LEASE_S, candidate, digest, finish, hand_back, propose
 
 def test_trials_are_listed_as_far_as_they_are(api: ApiClient) -> None:
     job_id = api.add_job(budget={"trials": 10, "epochs": 3})
-    assert api.get(f"/v1/jobs/{job_id}/trials").json() == {"items": [], "next_cursor": None}
+    assert api.get(f"/v1/jobs/{job_id}/trials").json() == {"metric": "accuracy", "items": [], "next_cursor": None}
     run_trial(api.store, accuracy=0.6)
     running = take(api.store, "ada")
     propose(api.store, running, 5)

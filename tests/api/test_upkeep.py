@@ -139,6 +139,7 @@ def test_all_chores_have_their_times() -> None:
         upkeep.reap,
         upkeep.end_paused,
         upkeep.expire_answers,
+        upkeep.expire_logins,
         upkeep.collect_files,
     ]
     assert all(0 < chore.first_s <= chore.every_s for chore in CHORES)
