@@ -33,6 +33,7 @@ LONGEST = (
     "cluster/test_drive.py",
     "store/test_load.py",
     "cli/test_whole_path.py",
+    "web/test_journey.py",
     "worker/test_bad_days.py",
     "cluster/test_replaced.py",
     "cluster/test_scheduled.py",
@@ -50,6 +51,8 @@ LONGEST = (
     "oneshot/test_search.py",
     "worker/test_control.py",
     "api/test_schemathesis.py",
+    "web/test_axe.py",
+    "web/test_away.py",
 )
 """Files that take a quarter of a minute or more: they begin first, so that no process waits for another one's last."""
 
