@@ -4,10 +4,12 @@ nas.published()                                                           the pu
 nas.build("DARTS_V2", channels=36, cells=20, in_channels=3, classes=10)   a published network, untrained
 nas.use("my_operations")                                                  takes a module of your own operations in
 nas.load("model.zip")                                                     the network that a job ended with
+nas.Client("http://127.0.0.1:8000")                                       a client of a service; nas.AsyncClient too
 """
 
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
@@ -17,10 +19,14 @@ from nas.space import Candidate, Genotype, LayerNet, Shape, known
 from nas.space.known import KNOWN
 
 if TYPE_CHECKING:
+    from nas.client import AsyncClient, Client
     from nas.model import Network
     from nas.result.package import Classifier
 
-__all__ = ["build", "load", "published", "use"]
+__all__ = ["AsyncClient", "Client", "build", "load", "published", "use"]
+
+_LATER: Final = {"AsyncClient": "nas.client", "Client": "nas.client"}
+"""Names that are imported when they are first asked for, from where: not everybody talks to a service."""
 
 
 def build(
@@ -68,6 +74,16 @@ def load(path: str | Path) -> "Classifier":
     from nas.result.package import load_package
 
     return load_package(path)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
 
 
 def _shape(fields: dict[str, Any]) -> Shape:
