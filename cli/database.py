@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.settings import Settings
+from cli.options import Json
+from cli.output import say_json
 
 if TYPE_CHECKING:
     from nas.store.artifacts import ArtifactStore
@@ -17,20 +18,29 @@ if TYPE_CHECKING:
 def migrate(
     context: typer.Context,
     check: Annotated[bool, typer.Option("--check", help="change nothing; status 1 if there is work to do")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Bring the database to this version's schema. Make a backup first: `nas backup FOLDER`."""
+    """Bring the database to this version's schema. Make a backup first: `nas backup FOLDER`.
+
+    Example: `nas migrate --check || nas migrate`
+    """
     from nas.store import migrate as schema
 
     with _store(context) as store:
         if check:
             found, wanted = schema.revision(store), schema.head()
-            typer.echo(f"{store.name}: schema {found or 'none'}, this version's is {wanted}")
+            if as_json:
+                say_json({"database": store.name, "schema": found, "wanted": wanted})
+            else:
+                typer.echo(f"{store.name}: schema {found or 'none'}, this version's is {wanted}")
             if found != wanted:
                 raise typer.Exit(1)
             schema.check_tables(store)
             return
         did = schema.migrate(store)
-        if did.before == did.after:
+        if as_json:
+            say_json({"database": store.name, "before": did.before, "after": did.after})
+        elif did.before == did.after:
             typer.echo(f"{store.name}: schema {did.after} already, nothing to do")
         else:
             typer.echo(f"{store.name}: schema {did.before or 'none'} → {did.after}")
@@ -38,7 +48,10 @@ def migrate(
 
 def backup(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="new, or with an earlier backup: what is new is added")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="new, or with an earlier backup: what is new is added")
+    ],
+    as_json: Json = False,
 ) -> None:
     """Copy the database and all its files into FOLDER, while the service works. PostgreSQL: `pg_dump` is needed.
 
@@ -48,11 +61,18 @@ def backup(
 
     with _store(context) as store:
         did = copies.backup(store, _artifacts(context), folder, context.obj)
-    typer.echo(f"{store.name}: schema {did.schema}, {did.files} files, {did.new} of them new, in {folder}")
+    if as_json:
+        say_json(_told(store.name, did))
+    else:
+        typer.echo(f"{store.name}: schema {did.schema}, {did.files} files, {did.new} of them new, in {folder}")
     _complain(did.missing)
 
 
-def restore(context: typer.Context, folder: Annotated[Path, typer.Argument(help="of a backup")]) -> None:
+def restore(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="of a backup")],
+    as_json: Json = False,
+) -> None:
     """Bring a backup into an empty database and the artifact store. Stop the service before.
 
     Example: `NAS_HOME=/new/home nas restore /backups/nas`, then `nas migrate` if this version is newer
@@ -61,8 +81,15 @@ def restore(context: typer.Context, folder: Annotated[Path, typer.Argument(help=
 
     with _store(context) as store:
         did = copies.restore(store, _artifacts(context), folder, context.obj)
-    typer.echo(f"{store.name}: schema {did.schema}, {did.files} files, {did.new} of them restored")
+    if as_json:
+        say_json(_told(store.name, did))
+    else:
+        typer.echo(f"{store.name}: schema {did.schema}, {did.files} files, {did.new} of them restored")
     _complain(did.missing)
+
+
+def _told(name: str, did: Any) -> dict[str, Any]:
+    return {"database": name, "schema": did.schema, "files": did.files, "new": did.new, "missing": list(did.missing)}
 
 
 def _complain(missing: tuple[str, ...]) -> None:
@@ -73,6 +100,7 @@ def _complain(missing: tuple[str, ...]) -> None:
 
 
 def _artifacts(context: typer.Context) -> "ArtifactStore":
+    from nas.settings import Settings
     from nas.store.artifacts import ArtifactStore
 
     return ArtifactStore(Settings.read(context.obj).artifacts_url)
@@ -81,6 +109,7 @@ def _artifacts(context: typer.Context) -> "ArtifactStore":
 @contextmanager
 def _store(context: typer.Context) -> Iterator["Store"]:
     """The database of the settings. Raises SettingsError if it does not answer."""
+    from nas.settings import Settings
     from nas.store.session import Store, answering
 
     settings = Settings.read(context.obj)

@@ -1,7 +1,6 @@
 """`nas doctor`: a table of what was found, and what to mend."""
 
 import contextlib
-import json
 from typing import Annotated
 
 import typer
@@ -9,20 +8,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nas.errors import SettingsError
-from nas.finding import Finding, Status
-from nas.settings import Settings
+from cli.options import Json
+from cli.output import say_json
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 def doctor(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="for a program to read")] = False,
+    as_json: Json = False,
     audit: Annotated[bool, typer.Option("--audit", help="compare every row and read every file as well")] = False,
 ) -> None:
-    """Look at database, files, devices, versions and workers, and say what to mend. Status 1 if there is a problem."""
+    """Look at database, files, devices, versions and workers, and say what to mend. Status 1 if there is a problem.
+
+    Example: `nas doctor --audit`
+    """
     from nas.doctor import examine  # SQLAlchemy: half a second of imports
+    from nas.errors import SettingsError
+    from nas.finding import Finding, Status
+    from nas.settings import Settings
 
     console = Console()
     try:
@@ -32,7 +36,7 @@ def doctor(
     except SettingsError as error:
         found = [Finding("settings", Status.PROBLEM, str(error), "correct the variable")]
     if as_json:
-        typer.echo(json.dumps([finding.to_json() for finding in found], indent=2))
+        say_json([finding.to_json() for finding in found])
     else:
         table = Table("about", "status", "found", box=None, pad_edge=False)
         for finding in found:

@@ -5,8 +5,6 @@ import math
 import re
 from typing import Any, Final, NoReturn
 
-from nas.errors import InvalidInput
-
 LISTS: Final = ("space.ops", "space.layer_kinds", "space.kernels", "recipe.milestones", "objectives")
 """Fields whose value is a list: there `a,b` are its elements, and not what to choose from."""
 
@@ -20,6 +18,8 @@ def put(spec: dict[str, Any], assignment: str) -> None:
     A value is JSON where it can be read as such, text otherwise; `a,b` is a choice, or a list where the field takes
     one; `low..high` is a range, `:log` behind it puts that on a logarithmic scale.
     """
+    from nas.errors import InvalidInput
+
     name, equals, text = assignment.partition("=")
     path = name.strip().split(".")
     if not equals or not all(path):

@@ -4,16 +4,12 @@ import re
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
-from nas.data.found import count_text
-from nas.errors import SettingsError
-from nas.settings import Settings
+from cli.options import Json
+from cli.output import say, say_json
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 """Letter → seconds."""
-
-out = Console(soft_wrap=False)
 
 
 def collect(
@@ -23,6 +19,7 @@ def collect(
         str | None,
         typer.Option(help="leave younger files alone: 90s, 30m, 2h, 1d; default: an hour, or more if leases are long"),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Delete files that no job and no data set needs, and name those that are missing.
 
@@ -31,6 +28,8 @@ def collect(
 
     Example: `nas gc --dry-run`
     """
+    from nas.data.found import count_text
+    from nas.settings import Settings
     from nas.store import gc  # SQLAlchemy: imports that other commands do not need
     from nas.store.artifacts import ArtifactStore
     from nas.store.migrate import check_schema
@@ -44,27 +43,41 @@ def collect(
         found = gc.collect(store, ArtifactStore(settings.artifacts_url), older_than_s=age_s, dry_run=dry_run)
     finally:
         store.close()
+    count = len(found.orphans) + len(found.unfinished)
+    if as_json:
+        say_json(
+            {
+                "dry_run": dry_run,
+                "files": [file.name for file in (*found.orphans, *found.unfinished)],
+                "size_bytes": found.size_bytes,
+                "checkpoints": found.checkpoints,
+                "kept": found.kept,
+                "missing": [row.sha256 for row in found.dangling],
+            }
+        )
+        return
     for file in found.orphans:
         _tell(file.name, f"nobody needs it, {file.size_bytes:,} bytes")
     for file in found.unfinished:
         _tell(file.name, f"left by a process that was killed, {file.size_bytes:,} bytes")
     for row in found.dangling:
         _tell(row.sha256, f"missing: {row.of}")
-    count = len(found.orphans) + len(found.unfinished)
     done = "to delete" if dry_run else "deleted"
     checkpoints = f", {found.checkpoints} checkpoints of ended trials" if found.checkpoints else ""
     first = f"{count_text(count, 'file')}{checkpoints} {done}: {found.size_bytes:,} bytes"
-    out.print(f"{first}; {count_text(found.kept, 'file')} left", highlight=False)
+    say(f"{first}; {count_text(found.kept, 'file')} left")
     if found.dangling:
-        out.print(f"{count_text(len(found.dangling), 'file')} missing; restore from a backup", highlight=False)
+        say(f"{count_text(len(found.dangling), 'file')} missing; restore from a backup")
 
 
 def _tell(name: str, what: str) -> None:
-    out.print(f"{name}  {what}", highlight=False, soft_wrap=True)  # a name is copied whole
+    say(f"{name}  {what}")  # a name is copied whole
 
 
 def seconds(text: str) -> float:
     """The seconds of `90s`, `30m`, `2h` or `1d`. Raises SettingsError."""
+    from nas.errors import SettingsError
+
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", text.strip(), re.ASCII)
     if match is None:
         raise SettingsError(f"--older-than is {text!r}; it has to be a number and s, m, h or d, such as 90s, 2h or 1d")

@@ -1,118 +1,205 @@
-"""`nas jobs`: list, watch, steer and download the jobs of a running service, and retrain what they found."""
+"""`nas jobs`: list, show, watch and steer the jobs of a running service."""
 
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from cli.completion import JOB_STATES, one_of
 from cli.connect import connect
 from cli.fields import put
-from nas.client import DEFAULT_URL
+from cli.options import DEFAULT_URL, Assignments, JobId, Json, Url
+from cli.output import note, notes, out, say, say_json, say_table, say_text
 
-jobs_app = typer.Typer(
-    help="List, watch, pause, extend, clone, cancel, delete and download the jobs of a running service."
-)
-out = Console(soft_wrap=False)
+ROOMY: Final = 110
+"""Columns of a terminal that all columns of the list fit into."""
 
-Url = Annotated[str, typer.Option(envvar="NAS_URL", help="the running service")]
-Out = Annotated[Path | None, typer.Option("--out", help="folder; default: named after the job")]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        help="queued, running, paused, finalizing, succeeded, failed or cancelled; repeat it",
+        autocompletion=one_of(JOB_STATES),
+    ),
+]
 
 
-@jobs_app.callback(invoke_without_command=True)
-def list_jobs(context: typer.Context, url: Url = DEFAULT_URL) -> None:
-    """List the jobs of a running service, newest first."""
-    if context.invoked_subcommand is not None:
+def list_by_default(context: typer.Context, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+    """Without a command of its own, `nas jobs` is `nas jobs list`."""
+    if context.invoked_subcommand is None:
+        list_jobs(context, None, None, None, as_json, url)
+
+
+def list_jobs(
+    context: typer.Context,
+    state: States = None,
+    search: Annotated[str | None, typer.Option(help="text in the id, name, data set or strategy")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="how many at the most; default: all")] = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """List the jobs of a running service, newest first, with the best score on validation so far.
+
+    Example: `nas jobs list --state running --search digits`
+    """
+    from nas.words import named
+
+    with connect(context, url) as client:
+        found = client.jobs(state=state or (), q=search, limit=limit).summaries
+    if as_json:
+        say_json(found)
         return
-    table = Table()
-    table.add_column("job", no_wrap=True)  # the one that people copy
-    for heading in ("name", "state", "dataset", "strategy", "best on validation", "created"):
-        table.add_column(heading)
+    roomy = out.width >= ROOMY
+    columns = ("job", "name", "state", "data set", "strategy", "done", "best", "created")
+    shown = [name for name in columns if roomy or name not in ("strategy", "done")]
+    rows = (
+        {
+            "job": job["id"],
+            "name": job["name"],
+            "state": job["state"],
+            "data set": job["dataset"],
+            "strategy": job["strategy"],
+            "done": f"{job['progress']:.0%}",
+            "best": named(job["best_accuracy"], job["metric"]),
+            "created": f"{datetime.fromisoformat(job['created_at']).astimezone():{'%Y-' if roomy else ''}%m-%d %H:%M}",
+        }
+        for job in found
+    )
+    say_table(shown, ([row[name] for name in shown] for row in rows))
+
+
+def show(
+    context: typer.Context,
+    job: JobId,
+    spec: Annotated[bool, typer.Option("--spec", help="all that was asked for, defaults filled in, as JSON")] = False,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show how a job is now.
+
+    Example: `nas jobs show 3cd14fbb6bd3`
+
+    Example: `nas jobs show 3cd14fbb6bd3 --spec > job.json`, then `nas search job.json`
+    """
     with connect(context, url) as client:
-        for job in client.jobs():
-            best = job["best_accuracy"]
-            created = datetime.fromisoformat(job["created_at"]).astimezone()
-            table.add_row(
-                job["id"],
-                job["name"] or "",
-                job["state"],
-                job["dataset"],
-                job["strategy"],
-                "" if best is None else f"{best * 100:.2f} %",
-                f"{created:%Y-%m-%d %H:%M}",
-            )
-    out.print(table)
+        found = client.job(job)
+        if spec:
+            say_json(found.details()["spec"])
+        elif as_json:
+            say_json(found.dashboard())
+        else:
+            from cli.live import outcome, picture
+
+            shown = found.dashboard()
+            out.print(picture(shown, out.width))
+            say_text(outcome(shown))
+            say(found.url)
 
 
-@jobs_app.command()
-def show(context: typer.Context, job: str, url: Url = DEFAULT_URL) -> None:
-    """Print a job's dashboard as JSON."""
-    with connect(context, url) as client:
-        out.print_json(data=client.dashboard(job))
+def watch_job(context: typer.Context, job: JobId, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+    """Show a job live until it ends. Ctrl-C leaves it running.
 
+    The status is 0 if it succeeded, and 1 if it failed or was cancelled.
 
-@jobs_app.command("watch")
-def watch_job(context: typer.Context, job: str, url: Url = DEFAULT_URL) -> None:
-    """Show a job's progress until it ends."""
+    Example: `nas jobs watch 3cd14fbb6bd3 && nas jobs download 3cd14fbb6bd3`
+    """
+    from cli.live import outcome
     from cli.watch import watch
 
     with connect(context, url) as client:
-        shown = watch(client, job, out)
-    out.print(f"{shown['job']['state']}: {shown['job']['reason'] or shown['verdict']['text']}", highlight=False)
+        found = client.job(job)
+        try:
+            shown = watch(found, notes if as_json else out)
+        except KeyboardInterrupt:
+            note(f"\nthe job goes on; come back with `nas jobs watch {job} --url {url}`")
+            raise typer.Exit(130) from None
+    if as_json:
+        say_json(shown)
+    else:
+        say_text(outcome(shown))
     raise typer.Exit(0 if shown["job"]["state"] == "succeeded" else 1)
 
 
-@jobs_app.command()
-def cancel(context: typer.Context, job: str, url: Url = DEFAULT_URL) -> None:
-    """Cancel a job and what is left of it."""
+def cancel(context: typer.Context, job: JobId, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+    """Cancel a job and what is left of it.
+
+    Example: `nas jobs cancel 3cd14fbb6bd3`
+    """
     with connect(context, url) as client:
-        out.print(f"job {job} is {client.cancel(job)}", highlight=False)
+        _tell(client.job(job).cancel(), as_json)
 
 
-@jobs_app.command()
-def pause(context: typer.Context, job: str, url: Url = DEFAULT_URL) -> None:
-    """Let a job rest where it is; its workers are free within seconds."""
+def pause(context: typer.Context, job: JobId, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+    """Let a job rest where it is; its workers are free within seconds.
+
+    Example: `nas jobs pause 3cd14fbb6bd3`
+    """
     with connect(context, url) as client:
-        out.print(f"job {job} is {client.pause(job)}; go on with `nas jobs resume {job}`", highlight=False)
+        _tell(client.job(job).pause(), as_json, f"; go on with `nas jobs resume {job}`")
 
 
-@jobs_app.command()
-def resume(context: typer.Context, job: str, url: Url = DEFAULT_URL) -> None:
-    """Let a paused job go on exactly where it was."""
+def resume(context: typer.Context, job: JobId, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+    """Let a paused job go on exactly where it was.
+
+    Example: `nas jobs resume 3cd14fbb6bd3`
+    """
     with connect(context, url) as client:
-        out.print(f"job {job} is {client.resume(job)}", highlight=False)
+        _tell(client.job(job).resume(), as_json)
 
 
-@jobs_app.command()
 def extend(
     context: typer.Context,
-    job: str,
+    job: JobId,
     trials: Annotated[int | None, typer.Option(help="architectures to try, with those so far")] = None,
     total_epochs: Annotated[int | None, typer.Option(help="epochs of the whole search, with those so far")] = None,
     seconds: Annotated[float | None, typer.Option(help="wall clock of the whole job, with what it has had")] = None,
     target: Annotated[float | None, typer.Option(help="the search ends when a trial scores this")] = None,
+    as_json: Json = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Raise a job's budget; one that has ended searches on, and keeps its model until it has a new one.
 
     Example: `nas jobs extend 3cd14fbb6bd3 --trials 48`
     """
-    budget = {"trials": trials, "total_epochs": total_epochs, "seconds": seconds, "target": target}
+    budget: Any = {"trials": trials, "total_epochs": total_epochs, "seconds": seconds, "target": target}
     with connect(context, url) as client:
-        state = client.extend(job, {name: value for name, value in budget.items() if value is not None})
-    out.print(f"job {job} is {state}; watch it with `nas jobs watch {job}`", highlight=False)
+        _tell(client.job(job).extend(**budget), as_json, f"; watch it with `nas jobs watch {job}`")
 
 
-@jobs_app.command()
-def clone(
+def rename(
     context: typer.Context,
-    job: str,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="what is to be otherwise; repeat it")
-    ] = None,
+    job: JobId,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="for you to recognise the job by; '' takes it away")],
+    as_json: Json = False,
     url: Url = DEFAULT_URL,
+) -> None:
+    """Give a job another name.
+
+    Example: `nas jobs rename 3cd14fbb6bd3 "photos, small"`
+    """
+    with connect(context, url) as client:
+        _tell_change(client.job(job).change(name=name or None), as_json)
+
+
+def priority(
+    context: typer.Context,
+    job: JobId,
+    value: Annotated[
+        int, typer.Argument(metavar="N", help="jobs of a higher one get workers first; 0 is usual, -100 to 100")
+    ],
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Give a job another priority.
+
+    Example: `nas jobs priority 3cd14fbb6bd3 5`
+    """
+    with connect(context, url) as client:
+        _tell_change(client.job(job).change(priority=value), as_json)
+
+
+def clone(
+    context: typer.Context, job: JobId, set_: Assignments = None, as_json: Json = False, url: Url = DEFAULT_URL
 ) -> None:
     """Ask for a job like another one, but for some fields.
 
@@ -122,112 +209,59 @@ def clone(
     for assignment in set_ or ():
         put(changes, assignment)
     with connect(context, url) as client:
-        made = client.clone(job, changes)
-    out.print(f"job {made}; watch it with `nas jobs watch {made}`", highlight=False)
+        made = client.job(job).clone(**changes)
+        if as_json:
+            say_json(made.details())
+        else:
+            say(f"job {made.id}; watch it with `nas jobs watch {made.id}`")
 
 
-@jobs_app.command()
 def delete(
     context: typer.Context,
-    job: str,
+    job: JobId,
     force: Annotated[bool, typer.Option("--force", help="cancel it first if it has not ended")] = False,
+    as_json: Json = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Delete a job that has ended, with its trials and files."""
+    """Delete a job that has ended, with its trials and files.
+
+    Example: `nas jobs delete 3cd14fbb6bd3`
+    """
     with connect(context, url) as client:
-        client.delete(job, force=force)
-    out.print(f"job {job} is deleted", highlight=False)
+        client.job(job).delete(force=force)
+    if as_json:
+        say_json({"deleted": job})
+    else:
+        say(f"job {job} is deleted")
 
 
-@jobs_app.command()
-def download(
-    context: typer.Context,
-    job: str,
-    trial: Annotated[int | None, typer.Option(help="a trial that was retrained; default: the job's winner")] = None,
-    out_dir: Out = None,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Download a job's model, or that of a trial that was retrained, and unpack it."""
-    from cli.watch import summarise, summarise_alone, take_home
+def open_job(context: typer.Context, job: JobId, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+    """Open a job's page in a browser, and print its address.
 
-    with connect(context, url) as client:
-        package = take_home(client, job, out_dir or _folder(job, trial), trial)
-        if trial is None:
-            summarise(client.dashboard(job), package, out)
-        else:
-            summarise_alone(package, out)
-
-
-@jobs_app.command()
-def pareto(context: typer.Context, job: str, url: Url = DEFAULT_URL) -> None:
-    """List the networks that no other one is as good as in all objectives, the best by the first one first."""
-    with connect(context, url) as client:
-        front = client.pareto(job)
-    table = Table()
-    table.add_column("trial", no_wrap=True)
-    metrics = [objective["metric"] for objective in front["objectives"]]
-    for metric in metrics:
-        table.add_column(metric, justify="right")
-    table.add_column("model", no_wrap=True)
-    for member in front["items"]:
-        table.add_row(
-            str(member["trial"]),
-            *(_figure(metric, member["values"][metric]) for metric in metrics),
-            "ready" if "model" in member["links"] else "",
-        )
-    out.print(table, highlight=False)
-    out.print(f"take one home with `nas jobs retrain {job} TRIAL`", highlight=False, soft_wrap=True)
-
-
-@jobs_app.command()
-def retrain(
-    context: typer.Context,
-    job: str,
-    trial: Annotated[int, typer.Argument(min=0, help="number of a trial of the search")],
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="wait for it, then download its model")] = True,
-    out_dir: Out = None,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Train the network of any trial of a search as finalists are, and download it."""
-    from cli.watch import summarise_alone, take_home, watch_trial
+    Example: `nas open 3cd14fbb6bd3`
+    """
+    import webbrowser
 
     with connect(context, url) as client:
-        number = client.retrain(job, trial)
-        out.print(f"trial {trial} of job {job} is retrained as trial {number}", highlight=False, soft_wrap=True)
-        again = f"nas jobs retrain {job} {trial} --url {url}"
-        if not wait:
-            out.print(f"wait for it and download it with `{again}`", highlight=False, soft_wrap=True)
-            return
-        try:
-            shown = watch_trial(client, job, number, out)
-        except KeyboardInterrupt:
-            out.print(f"\nit goes on; wait for it again with `{again}`", highlight=False, soft_wrap=True)
-            raise typer.Exit(130) from None
-        if shown["state"] != "complete":
-            words = (shown["error"] or "").strip().splitlines()[-1:] or ["no message"]
-            out.print(f"the retraining {shown['state']}: {words[0]}", highlight=False, soft_wrap=True)
-            raise typer.Exit(1)
-        package = take_home(client, job, out_dir or _folder(job, trial), number)
-    summarise_alone(package, out)
+        page = client.job(job).url
+    if as_json:
+        say_json({"url": page})
+    else:
+        say(page)
+    webbrowser.open(page)
 
 
-@jobs_app.command()
-def logs(context: typer.Context, job: str, out_dir: Out = None, url: Url = DEFAULT_URL) -> None:
-    """Download the TensorBoard logs of a job that was started with --tensorboard, and unpack them."""
-    from cli.watch import unpack_logs
-
-    with connect(context, url) as client:
-        folder = unpack_logs(client, job, out_dir or Path(f"nas-{job}-logs"))
-    out.print(f"tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
+def _tell(job: Any, as_json: bool, more: str = "") -> None:
+    if as_json:
+        say_json(job.details())
+    else:
+        say(f"job {job.id} is {job.state}{more}")
 
 
-def _folder(job: str, trial: int | None) -> Path:
-    return Path(f"nas-{job}" if trial is None else f"nas-{job}-{trial}")
-
-
-def _figure(metric: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if metric == "accuracy":
-        return f"{value * 100:.2f} %"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
+def _tell_change(job: Any, as_json: bool) -> None:
+    found = job.details()
+    if as_json:
+        say_json(found)
+    else:
+        named = f"called {found['name']!r}" if found["name"] else "without a name"
+        say(f"job {job.id} is {named}, of priority {found['priority']}")

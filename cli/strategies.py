@@ -6,8 +6,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from nas.errors import InvalidInput
-
 
 def list_strategies(found: Sequence[dict[str, Any]], console: Console) -> None:
     """A table of the strategies, as GET /v1/strategies describes them."""
@@ -27,9 +25,7 @@ def list_strategies(found: Sequence[dict[str, Any]], console: Console) -> None:
 
 def show_options(found: Sequence[dict[str, Any]], name: str, console: Console) -> None:
     """The options of one strategy. Raises InvalidInput if there is none of that name."""
-    strategy = next((one for one in found if one["name"] == name), None)
-    if strategy is None:
-        raise InvalidInput("strategy", name, f"allowed: {', '.join(one['name'] for one in found)}")
+    strategy = named(found, name)
     console.print(f"{name}: {strategy['summary']}\n{strategy['source']}", highlight=False, soft_wrap=True)
     properties = strategy["options"]["properties"]
     if not properties:
@@ -45,6 +41,16 @@ def show_options(found: Sequence[dict[str, Any]], name: str, console: Console) -
     console.print(table, highlight=False)
     option = next(iter(properties))
     console.print(f"set one with `nas search … --strategy {name} --set options.{option}=VALUE`", highlight=False)
+
+
+def named(found: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The strategy of that name. Raises InvalidInput if there is none."""
+    from nas.errors import InvalidInput
+
+    strategy = next((one for one in found if one["name"] == name), None)
+    if strategy is None:
+        raise InvalidInput("strategy", name, f"allowed: {', '.join(one['name'] for one in found)}")
+    return strategy
 
 
 def _allowed(schema: dict[str, Any]) -> str:

@@ -1,156 +1,64 @@
 """What a terminal shows of a job: a progress bar with an ETA, and in the end what came out."""
 
+import contextlib
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.live import Live
 from rich.table import Table
 
-from nas.client import Client
+from cli.live import picture
+from cli.package import describe, names
+from nas.client import Job, NoService
+from nas.client.answers import Dashboard, TrialDetail
+from nas.client.looks import Look, clock, look_at_trial
+from nas.client.seen import STARTING_S
+from nas.client.shows import POLL_S, follow, terminal
 from nas.errors import InvalidInput
-from nas.spec import MAX_TRIALS
-
-POLL_S = 0.5
-LINE_S = 5.0
-"""Where no terminal shows a bar, a line is printed this often."""
-
-STARTING_S = 15.0
-"""Workers that are being started are not called missing for so long."""
-
-PHASES = {
-    "screening": "scoring candidates without training",
-    "supernet": "training the supernet",
-    "search": "searching",
-    "finalist": "retraining the winner",
-    "control": "retraining random controls",
-    "reference": "retraining the hand-designed network",
-    "report": "scoring, exporting, verifying",
-    "done": "done",
-}
+from nas.train.tasks import SCORE
+from nas.words import NAMES, named, score
 
 
-def watch(client: Client, job_id: str, console: Console) -> dict[str, Any]:
-    """Shows the job until it ends; returns its last dashboard."""
-    began = time.monotonic()
-
-    def look() -> "_Look":
-        shown = client.dashboard(job_id)
-        description, figures = _line(shown, patient=time.monotonic() - began < STARTING_S)
-        return _Look(shown, shown["progress"]["fraction"], description, figures, shown["job"]["phase"] == "done")
-
-    return _follow(look, console)
-
-
-def watch_trial(client: Client, job_id: str, number: int, console: Console) -> dict[str, Any]:
-    """Shows a retraining until it ends; returns the trial as it is then."""
-
-    def look() -> "_Look":
-        trial = client.trial(job_id, number)
-        waiting = client.dashboard(job_id)["waiting"] if trial["state"] == "queued" else None
-        done = trial["state"] not in ("queued", "running")
-        return _Look(trial, trial["epoch"] / max(1, trial["epochs"]), *_line_of(trial, waiting), done)
-
-    return _follow(look, console)
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What a terminal shows at one moment."""
-
-    shown: dict[str, Any]
-    fraction: float
-    description: str
-    figures: str
-    done: bool
-
-
-def _follow(look: Callable[[], _Look], console: Console) -> dict[str, Any]:
-    """Looks again and again, with a bar on a terminal and lines elsewhere; returns what was shown at the end."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[figures]}"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("waiting", total=1.0, figures="")
-        last, printed = "", 0.0
+def watch(job: Job, console: Console) -> Dashboard:
+    """Shows the job until it ends, live on a terminal and in lines elsewhere; returns its last dashboard."""
+    if not console.is_terminal:
+        with terminal(console) as show:
+            follow(job.looks(), show)
+        return job.dashboard()
+    look, began = job.looks(), time.monotonic()
+    with Live(console=console, auto_refresh=False) as live:
         while True:
             seen = look()
-            bar.update(task, completed=seen.fraction, description=seen.description, figures=seen.figures)
-            due = seen.done or time.monotonic() - printed >= LINE_S
-            if not console.is_terminal and due and seen.figures != last:
-                line = f"{seen.fraction:4.0%} {seen.description}: {seen.figures}"
-                console.print(line, highlight=False, soft_wrap=True)
-                last, printed = seen.figures, time.monotonic()
-            if seen.done:
-                return seen.shown
+            with contextlib.suppress(NoService):  # it has gone between the two: the next look waits for it
+                shown = job.dashboard()
+                patient = time.monotonic() - began < STARTING_S
+                live.update(picture(shown, console.width, patient=patient), refresh=True)
+                if seen.done:
+                    return shown
             time.sleep(POLL_S)
 
 
-def _line(shown: dict[str, Any], *, patient: bool) -> tuple[str, str]:
-    progress, best, phase = shown["progress"], shown["best"], shown["job"]["phase"]
-    figures = _figures(shown)
-    if best and best["accuracy"] is not None:
-        figures.append(f"best {_percent(best['accuracy'])} on validation")
-    if shown["pareto"]:
-        figures.append(f"{len(shown['pareto'])} in the Pareto set")
-    figures.append(f"{_clock(progress['elapsed_s'])} gone")
-    if progress["eta_s"] is not None:
-        figures.append(f"about {_clock(progress['eta_s'])} left")
-    if shown["waiting"] and not patient:
-        figures.append(f"waiting: {shown['waiting']['text']}")
-    return PHASES[phase], ", ".join(figures)
+def watch_trial(job: Job, number: int, console: Console) -> TrialDetail:
+    """Shows a retraining until it ends; returns the trial as it is then."""
+    seen: list[TrialDetail] = []
+
+    def look() -> Look:
+        seen[:] = [job.trial(number)]
+        return look_at_trial(seen[0], job.dashboard()["waiting"] if seen[0]["state"] == "queued" else None)
+
+    with terminal(console) as show:
+        follow(look, show)
+    return seen[0]
 
 
-def _figures(shown: dict[str, Any]) -> list[str]:
-    """How far the phase is."""
-    progress, name, supernet = shown["progress"], shown["job"]["phase"], shown["supernet"]
-    phase = shown["phases"].get(name, {})
-    if name == "screening":
-        return [f"batches {phase['finished']}/{phase['planned']}"]
-    if name == "supernet" and supernet:
-        said = [f"epoch {supernet['epoch']}/{supernet['epochs']}"]
-        newest = supernet["curve"][-1] if supernet["curve"] else {}
-        if newest.get("alpha_entropy") is not None:
-            said.append(f"entropy {newest['alpha_entropy']:.2f}")
-        if newest.get("skip_share") is not None:
-            said.append(f"skip connections {newest['skip_share']:.0%}")
-        return said
-    unlimited = progress["trials_planned"] >= MAX_TRIALS
-    figures = [f"trials {progress['trials_finished']}{'' if unlimited else '/' + str(progress['trials_planned'])}"]
-    if name == "search" and shown["counts"]["paused"]:
-        figures.append(f"{shown['counts']['paused']} paused at rungs")
-    if name in ("finalist", "control", "reference"):
-        figures.append(f"retrained {phase['finished']}/{phase['planned']}")
-    return figures
-
-
-def _line_of(trial: dict[str, Any], waiting: dict[str, Any] | None) -> tuple[str, str]:
-    """Of a retraining."""
-    figures = [f"epoch {trial['epoch']}/{trial['epochs']}"]
-    if trial["accuracy"] is not None:
-        figures.append(f"{_percent(trial['accuracy'])} on validation")
-    if waiting:
-        figures.append(f"waiting: {waiting['text']}")
-    trained = trial["epoch"] >= trial["epochs"] and trial["state"] == "running"
-    return PHASES["report"] if trained else f"retraining ({trial['state']})", ", ".join(figures)
-
-
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds))).removeprefix("0:")
-
-
-def take_home(client: Client, job_id: str, folder: Path, trial: int | None = None) -> Path:
+def take_home(job: Job, folder: Path, trial: int | None = None) -> Path:
     """Downloads the package of a job, or of one of its trials, into a folder and unpacks it there; the zip's path."""
-    path = client.download(job_id, folder / "model.zip", trial)
+    path = job.download(folder / "model.zip", trial=trial)
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if Path(name).name != name:
@@ -159,37 +67,37 @@ def take_home(client: Client, job_id: str, folder: Path, trial: int | None = Non
     return path
 
 
-def unpack_logs(client: Client, job_id: str, folder: Path) -> Path:
+def unpack_logs(job: Job, folder: Path) -> Path:
     """Downloads a job's TensorBoard logs and unpacks them into a folder, one folder a trial; returns it."""
-    path = client.download_logs(job_id, folder / "logs.zip")
+    path = job.tensorboard(folder / "logs.zip")
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)  # takes the parts of a name that would lead out of the folder away
     path.unlink()
     return folder
 
 
-def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_as: Path | None = None) -> None:
+def summarise(shown: Mapping[str, Any], package: Path, console: Console, *, shown_as: Path | None = None) -> None:
     """Prints what a finished job found; `shown_as` is a path to print for the package."""
-    metrics, shape = _contents(package)
+    metrics, shape = describe(package)
     verdict, progress, phases = shown["verdict"], shown["progress"], shown["phases"]
-    winner = verdict["winner"]
+    winner, metric = verdict["winner"], _metric(metrics)
     retrained = sum(phases[name]["finished"] for name in ("finalist", "control", "reference"))
     rows = [
         *_network(metrics, shape),
         (
-            f"test {verdict.get('score', 'accuracy')}",
-            f"{_percent(winner['mean'])}, 95 % interval {_percent(winner['low'])} to {_percent(winner['high'])}, "
+            f"test {NAMES[metric]}",
+            f"{score(winner['mean'], metric)}, "
+            f"95 % interval {score(winner['low'], metric)} to {score(winner['high'], metric)}, "
             f"over {winner['n']} retrainings and {verdict['test_images']} images",
         ),
         (
             "these weights",
-            f"{_percent(metrics['accuracy'])} on test, scored again in a fresh process; ONNX Runtime within "
-            f"{verdict['shipped']['onnx_difference']:.0e}",
+            f"{_scored(metrics)}; ONNX Runtime within {verdict['shipped']['onnx_difference']:.0e}",
         ),
         ("verdict", verdict["text"]),
         (
             "took",
-            f"{_clock(progress['elapsed_s'])} for {progress['trials_finished']} trials, "
+            f"{clock(progress['elapsed_s'])} for {progress['trials_finished']} trials, "
             f"{retrained} retrainings and the report",
         ),
     ]
@@ -198,20 +106,14 @@ def summarise(shown: dict[str, Any], package: Path, console: Console, *, shown_a
 
 def summarise_alone(package: Path, console: Console) -> None:
     """Prints what a package says that holds one trial's network; of a job's winner also its verdict."""
-    metrics, shape = _contents(package)
+    metrics, shape = describe(package)
     says = metrics["verdict"] or metrics["retraining"]
     rows = [
         *_network(metrics, shape),
-        ("these weights", f"{_percent(metrics['accuracy'])} on test, scored again in a fresh process"),
+        ("these weights", _scored(metrics)),
         ("verdict" if metrics["verdict"] else "no verdict", says["text"]),
     ]
     _print(rows, package, package, console)
-
-
-def _contents(package: Path) -> list[Any]:
-    """metrics.json and genotype.json."""
-    with zipfile.ZipFile(package) as archive:
-        return [json.loads(archive.read(name)) for name in ("metrics.json", "genotype.json")]
 
 
 def _network(metrics: dict[str, Any], shape: dict[str, Any]) -> list[tuple[str, str]]:
@@ -230,7 +132,8 @@ def _network(metrics: dict[str, Any], shape: dict[str, Any]) -> list[tuple[str, 
 def _print(rows: Iterable[tuple[str, str]], package: Path, named: Path, console: Console) -> None:
     """The rows that say something, then what the package holds, by the name that is to be printed."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    files = f"{named} and, unpacked beside it, {', '.join(sorted(_names(package)))}"
+    inside = ", ".join(sorted(names(package)))
+    files = f"{named} with {inside}" if package.is_dir() else f"{named} and, unpacked beside it, {inside}"
     for heading, text in (*rows, ("files", files), ("try it", f"nas predict {named} IMAGE.png")):
         if text:
             table.add_row(f"[bold]{heading}[/bold]", text)
@@ -246,10 +149,9 @@ def _architecture(shape: dict[str, Any]) -> str:
     )
 
 
-def _percent(share: float) -> str:
-    return f"{share * 100:.2f} %"
+def _metric(metrics: Mapping[str, Any]) -> str:
+    return SCORE[metrics["data"]["task"]]
 
 
-def _names(package: Path) -> list[str]:
-    with zipfile.ZipFile(package) as archive:
-        return archive.namelist()
+def _scored(metrics: Mapping[str, Any]) -> str:
+    return f"{named(metrics['accuracy'], _metric(metrics))} on test, scored again in a fresh process"

@@ -3,13 +3,13 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from cli.main import run
 from cli.service import local_service
-from nas.client import Client
+from nas.client import Client, Job
+from nas.client.answers import Dashboard
 from nas.settings import Settings
 
 
@@ -27,9 +27,8 @@ def nas(
 ) -> Callable[..., tuple[int, str, str]]:
     """`nas ARGUMENTS --url …` in this process; (status, output, errors). What it would watch, it cancels."""
 
-    def cancelled(client: Client, job_id: str, console: object) -> dict[str, Any]:
-        client.cancel(job_id)
-        return client.dashboard(job_id)
+    def cancelled(job: Job, console: object) -> Dashboard:
+        return job.cancel().dashboard()
 
     def run_it(*arguments: str) -> tuple[int, str, str]:
         status = 0

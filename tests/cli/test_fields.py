@@ -187,7 +187,7 @@ def test_search_posts_what_its_options_say(
         *("--objective", "accuracy", "--objective", "params", "--total-epochs", "500", "--target", "0.99"),
     )
     assert (status, "the job cancelled: cancelled by the user" in out) == (1, True)
-    spec = service[0].show(out.split()[1])["spec"]
+    spec = service[0].job(out.split()[1]).details()["spec"]
     assert spec["recipe"]["lr"] == {"low": 0.001, "high": 0.2, "log": True}
     assert spec["space"]["activation"] == {"choices": ["relu", "silu"]}
     assert (spec["space"]["ops"], spec["space"]["nodes"]) == (["skip_connect", "conv_3x3"], 2)
@@ -231,9 +231,9 @@ def test_logs_are_unpacked_into_one_folder_a_trial(
     service: tuple[Client, Settings], nas: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     client, settings = service
-    job_id = client.search({"dataset": "digits", "strategy": "random", "tensorboard": True})
+    job_id = client.search({"dataset": "digits", "strategy": "random", "tensorboard": True}).id
     status, _, err = nas("jobs", "logs", job_id, "--out", str(tmp_path / "none"))
-    assert (status, err) == (2, f"nas: job {job_id} has no TensorBoard logs: its trials write them\n")
+    assert (status, err) == (6, f"nas: job {job_id} has no TensorBoard logs: its trials write them\n")
     assert not (tmp_path / "none").exists()
     store, artifacts = Store(settings.database_url), ArtifactStore(settings.artifacts_url)
     for number in range(2):

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from cli import watch
-from nas.client import Client
+from nas.client import Client, looks, shows
 from nas.result.package import zip_bytes
 from nas.settings import Settings
 from nas.store import trials
@@ -35,7 +35,7 @@ def search(service: tuple[Client, Settings]) -> str:
             "objectives": ["accuracy", "params"],
             "budget": {"trials": 2, "epochs": 1},
         }
-    )
+    ).id
     store = Store(settings.database_url)
     for number, (accuracy, params) in enumerate(((0.9, 2000), (0.8, 1000))):
         taken = reserve(store)
@@ -71,6 +71,7 @@ def package() -> bytes:
         "accuracy": 0.875,
         "params": 1000,
         "macs": 2000,
+        "data": {"task": "single_label"},
         "verdict": None,
         "retraining": {"text": "This is a single retraining."},
     }
@@ -99,7 +100,7 @@ def test_a_retraining_that_nobody_waits_for_says_how_to_wait(service: tuple[Clie
     assert status == 0
     assert f"trial 1 of job {job_id} is retrained as trial {FIRST_NUMBER}" in out
     assert f"nas jobs retrain {job_id} 1 --url" in out
-    assert service[0].trial(job_id, FIRST_NUMBER)["state"] == "queued"
+    assert service[0].job(job_id).trial(FIRST_NUMBER)["state"] == "queued"
     end_retraining(service[1], b"PK")
 
 
@@ -114,7 +115,7 @@ def test_a_retraining_is_waited_for_downloaded_and_summed_up(
         ended.append(1)
         end_retraining(service[1], package())
 
-    monkeypatch.setattr("cli.watch.time.sleep", sleep)
+    monkeypatch.setattr("nas.client.shows.time.sleep", sleep)
     status, out, _ = nas("jobs", "retrain", job_id, "1", "--out", str(tmp_path / "one"))
     assert (status, len(ended)) == (0, 1)
     assert "87.50 % on test" in words(out)
@@ -122,6 +123,9 @@ def test_a_retraining_is_waited_for_downloaded_and_summed_up(
     assert (tmp_path / "one" / "model.zip").read_bytes() == package()
     assert json.loads((tmp_path / "one" / "metrics.json").read_text())["params"] == 1000
     assert "ready" in nas("jobs", "pareto", job_id)[1]
+    status, out, _ = nas("jobs", "retrain", job_id, "1", "--json", "--out", str(tmp_path / "two"))
+    expected = {"job": job_id, "trial": 1, "retraining": FIRST_NUMBER, "package": str(tmp_path / "two" / "model.zip")}
+    assert (status, json.loads(out)) == (0, expected)
     status, out, _ = nas("jobs", "download", job_id, "--trial", "1", "--out", str(tmp_path / "again"))
     assert status == 0
     assert "no verdict" in out
@@ -132,7 +136,7 @@ def test_a_retraining_that_fails_is_one_line(
     service: tuple[Client, Settings], nas: Nas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = search(service)
-    monkeypatch.setattr("cli.watch.time.sleep", lambda _: end_retraining(service[1], None))
+    monkeypatch.setattr("nas.client.shows.time.sleep", lambda _: end_retraining(service[1], None))
     status, out, _ = nas("jobs", "retrain", job_id, "0")
     assert status == 1
     assert out.splitlines()[-1] == "the retraining failed: ValueError: it is broken"
@@ -141,10 +145,10 @@ def test_a_retraining_that_fails_is_one_line(
 def test_a_model_that_is_not_there_says_how_it_comes_to_be(service: tuple[Client, Settings], nas: Nas) -> None:
     job_id = search(service)
     status, _, err = nas("jobs", "download", job_id, "--trial", "0")
-    assert status == 2
-    assert err.startswith(f"nas: trial 0 of job {job_id} has no model yet: POST")
+    assert status == 6
+    assert err.startswith(f"nas: trial 0 of job {job_id} has no model yet: `nas jobs retrain {job_id} 0` trains it")
     status, _, err = nas("jobs", "retrain", job_id, "9")
-    assert (status, err) == (2, f"nas: job {job_id} has no trial 9\n")
+    assert (status, err) == (4, f"nas: job {job_id} has no trial 9\n")
 
 
 def test_strategies_are_listed_with_the_default_and_each_has_its_options(nas: Nas) -> None:
@@ -171,10 +175,11 @@ def dashboard(phase: str, **more: Any) -> dict[str, Any]:
     """A dashboard, as far as a terminal shows it."""
     counted = {"finished": 1, "planned": 4}
     return {
-        "job": {"phase": phase},
+        "job": {"phase": phase, "state": "succeeded"},
+        "metric": "accuracy",
         "progress": {"trials_finished": 3, "trials_planned": 24, "elapsed_s": 60.0, "eta_s": 30.0, "fraction": 0.5},
         "counts": {"paused": 0},
-        "phases": dict.fromkeys(watch.PHASES, counted),
+        "phases": dict.fromkeys(looks.PHASES, counted),
         "best": None,
         "pareto": None,
         "supernet": None,
@@ -208,46 +213,47 @@ BARE = {"epoch": 3, "epochs": 20, "curve": [{"alpha_entropy": None, "skip_share"
     ],
 )
 def test_each_phase_is_shown_by_what_moves_in_it(shown: dict[str, Any], description: str, figures: str) -> None:
-    said = watch._line(shown, patient=True)
-    assert said[0] == description
-    assert said[1].startswith(figures)
+    look = looks.look_at(shown, patient=True)
+    assert look.description == description
+    assert look.figures.startswith(figures)
 
 
 def test_a_search_without_a_number_of_trials_shows_none() -> None:
     shown = dashboard("search")
     shown["progress"]["trials_planned"] = 100_003  # three broke a limit
-    assert watch._line(shown, patient=True)[1].startswith("trials 3, ")
+    assert looks.look_at(shown, patient=True).figures.startswith("trials 3, ")
 
 
 def test_every_phase_of_a_job_has_words() -> None:
-    assert set(watch.PHASES) == {*map(str, Phase), "done"} - {"retrain"}
+    assert set(looks.PHASES) == {*map(str, Phase), "done"} - {"retrain"}
 
 
 def test_a_retraining_is_shown_by_its_epochs_and_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    trial: dict[str, Any] = {"epoch": 0, "epochs": 30, "accuracy": None, "state": "queued"}
+    trial: dict[str, Any] = {"epoch": 0, "epochs": 30, "metric": "accuracy", "accuracy": None, "state": "queued"}
     shown = [
         trial,
         trial | {"state": "running", "epoch": 3, "accuracy": 0.5},
         trial | {"state": "running", "epoch": 30, "accuracy": 0.9},
-        trial | {"state": "complete", "epoch": 30, "accuracy": 0.9},
+        trial | {"state": "complete", "epoch": 30, "accuracy": 0.9, "metric": "r2"},
     ]
 
-    class Service:
-        """The service at four moments."""
+    class Retrained:
+        """A job at four moments."""
 
-        def trial(self, job_id: str, number: int) -> dict[str, Any]:
+        def trial(self, number: int) -> dict[str, Any]:
             return shown.pop(0)
 
-        def dashboard(self, job_id: str) -> dict[str, Any]:
+        def dashboard(self) -> dict[str, Any]:
             return {"waiting": {"text": "no worker is alive"}}
 
-    monkeypatch.setattr("cli.watch.time.sleep", lambda _: None)
-    monkeypatch.setattr(watch, "LINE_S", 0.0)
+    monkeypatch.setattr("nas.client.shows.time.sleep", lambda _: None)
+    monkeypatch.setattr(shows, "LINE_S", 0.0)
     printed = io.StringIO()
-    last = watch.watch_trial(Service(), "job", 7, Console(file=printed, width=200))  # type: ignore[arg-type]
+    last = watch.watch_trial(Retrained(), 7, Console(file=printed, width=200))  # type: ignore[arg-type]
     assert last["state"] == "complete"
     assert [line.strip() for line in printed.getvalue().splitlines()] == [
         "0% retraining (queued): epoch 0/30, waiting: no worker is alive",
         "10% retraining (running): epoch 3/30, 50.00 % on validation",
-        "100% scoring, exporting, verifying: epoch 30/30, 90.00 % on validation",
+        "99% scoring, exporting, verifying: epoch 30/30, 90.00 % on validation",
+        "100% retraining (complete): epoch 30/30, R² 0.900 on validation",
     ]

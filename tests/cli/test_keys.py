@@ -67,7 +67,7 @@ def test_a_revoked_key_is_listed_as_such(nas: Nas) -> None:
     prefix = made(nas, "--owner", "ada").split("_")[1]
     assert nas("keys", "revoke", prefix)[0] == 0
     assert re.search(rf"{prefix}.*revoked", nas("keys", "list")[1])
-    assert nas("keys", "revoke", "nothing")[0] == 2
+    assert nas("keys", "revoke", "nothing")[0] == 4
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_commands_work_with_the_key_of_their_environment_only(
     with local_service(settings_in(tmp_path), 0, [], {}) as url:
         for command in (("jobs",), ("datasets",), ("strategies",), ("jobs", "show", "nope")):
             status, _, err = nas(*command, "--url", url)
-            assert status == 2
+            assert status == 5
             assert "NAS_API_KEY" not in err or "API key" in err
             assert "asks for an API key" in err
         monkeypatch.setenv("NAS_API_KEY", key)

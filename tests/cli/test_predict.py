@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.predict import describe, read_image
+from cli.predict import describe
 from nas.data.upload import read_upload
 from nas.errors import InvalidInput
+from nas.result.reading import read_image
 
 RANGE = (0, 255)
 
