@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test check bench serve up
+.PHONY: setup demo test check bench docs serve up
 
 setup: $(READY)
 
@@ -29,6 +29,10 @@ check: setup
 bench: setup
 	$(BIN)/python bench/small_maps.py
 	$(BIN)/python bench/train_throughput.py
+
+# The pages are in site/ then, and need no server. Their pictures: python docs/pictures.py
+docs: setup
+	$(BIN)/python -m mkdocs build --strict
 
 serve: setup
 	$(BIN)/nas serve
