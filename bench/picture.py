@@ -20,10 +20,11 @@ parser.add_argument("--out", type=Path, required=True)
 options = parser.parse_args()
 
 with Client(options.url) as client, tempfile.TemporaryDirectory() as folder:
-    package = take_home(client, options.job, Path(folder))
+    job = client.job(options.job)
+    package = take_home(job, Path(folder))
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=110, file=nowhere)
-        summarise(client.dashboard(options.job), package, console, shown_as=Path("nas-model/model.zip"))
+        summarise(job.dashboard(), package, console, shown_as=Path("nas-model/model.zip"))
     picture = console.export_svg(title="nas search digits")
     # The picture is to show without asking another host for a font.
     (options.out / "demo.svg").write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL))

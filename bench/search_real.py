@@ -22,7 +22,7 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,7 @@ from typing import Any
 from cli.places import find_gpus
 from cli.service import local_service
 from nas.client import Client
+from nas.client.answers import Dashboard
 from nas.settings import Settings
 
 NAME = "cifar10-subset"
@@ -86,11 +87,11 @@ def job(strategy: str, seconds: float, options: argparse.Namespace) -> dict[str,
     }
 
 
-def run(client: Client, spec: dict[str, Any]) -> dict[str, Any]:
+def run(client: Client, spec: dict[str, Any]) -> Dashboard:
     """The dashboard of a job at its end."""
-    job_id, said = client.search(spec), ""
+    job, said = client.search(spec), ""
     while True:
-        shown = client.dashboard(job_id)
+        shown = job.dashboard()
         progress = shown["progress"]
         now = f"{shown['job']['phase']}, {progress['trials_finished']} trials, {progress['elapsed_s'] / 60:.0f} min"
         if now != said:
@@ -101,7 +102,7 @@ def run(client: Client, spec: dict[str, Any]) -> dict[str, Any]:
         time.sleep(2)
 
 
-def table(shown: list[dict[str, Any]]) -> Iterator[str]:
+def table(shown: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A row a strategy."""
     yield (
         f"{'strategy':10} {'trials':>6} {'best val.':>9}  {'winner, test':>22} {'random, test':>22} "
