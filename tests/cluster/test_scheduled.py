@@ -70,12 +70,13 @@ def test_trials_that_are_worse_at_a_rung_are_stopped_there(
 
 
 def test_a_population_goes_on_with_the_networks_of_its_best(tmp_path: Path, address: str) -> None:
+    epochs = 12  # so many that on two CPUs trials meet, whenever each of them has begun
     with a_driver(tmp_path / "home", address) as context:
         found = searched(
             context,
             scheduler={"method": "pbt", "every": 1, "quantile": 0.5},
             recipe={"lr": RANGE},
-            budget={"trials": 4, "epochs": 4},
+            budget={"trials": 4, "epochs": epochs},
             strategy="random",
         )
         assert [how(trial) for trial in found] == [(TrialState.COMPLETE, None)] * 4
@@ -83,7 +84,7 @@ def test_a_population_goes_on_with_the_networks_of_its_best(tmp_path: Path, addr
         notes = []
         with context.store.read() as session:
             for trial in found:
-                for epoch in range(1, 5):
+                for epoch in range(1, epochs + 1):
                     metrics = session.get_one(Epoch, (trial.id, epoch)).metrics or {}
                     if lineage.TAKEN_OVER in metrics:
                         notes.append((trial.number, metrics[lineage.TAKEN_OVER]))
