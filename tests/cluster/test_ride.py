@@ -47,6 +47,21 @@ def test_a_training_waits_where_it_is_compared_and_nowhere_else(claim: Claim, tm
     assert [Checkpoint.from_bytes(store.get(news.files[0].sha256)).epoch for news in (first, second)] == [1, 3]
 
 
+def test_a_training_that_comes_to_its_rung_between_two_questions_waits_until_that_is_told(
+    claim: Claim, tmp_path: Path
+) -> None:
+    ride = begin(claim, tmp_path, trains(9, each_s=0.3))
+    found = ride.news(0.01)
+    assert epochs_in(found) == []
+    for rung in ([1], [2, 3]):
+        time.sleep(1.0)  # at its rung by now, and nobody has asked meanwhile
+        found = ride.news(LATE_S)
+        assert epochs_in(found) == rung
+        assert found.waits
+        found = ride.news(0.01)  # the driver lets it go on, and this question is over before the next rung is reached
+        assert not found.waits
+
+
 def test_a_training_that_nobody_compares_saves_now_and_then_and_tells_so(claim: Claim, tmp_path: Path) -> None:
     ride = begin(replace(claim, phase=Phase.FINALIST), tmp_path, trains(9, each_s=0.3))
     told = [ride.news(0.4)]

@@ -98,7 +98,7 @@ class Ride:
         self._epochs: list[EpochResult] = []
         self._logs: dict[int, Stored] = {}
         self._told: list[Told] = []
-        self._waits = self._stop = False
+        self._waits = self._waits_known = self._stop = False
         self._outcome: Outcome | None = None
         self._failure: Exception | None = None
         self._save_at = 0.0
@@ -116,12 +116,16 @@ class Ride:
             self._thread.start()
 
     def news(self, within_s: float) -> News:
-        """What there is since the last time, within that time at the latest; a training that waits goes on."""
+        """What there is since the last time, within that time at the latest.
+
+        A training that was told to wait goes on with that: who asks again has decided so.
+        """
         with self._changed:
-            if self._waits:
+            if self._waits and self._waits_known:  # it may have come to its rung since anybody last asked
                 self._waits = False
                 self._changed.notify_all()
             self._changed.wait_for(lambda: self._waits or self._ended, timeout=within_s)
+            self._waits_known = self._waits
             told, self._told = tuple(self._told), []
             return News(told, self._waits, self._outcome, self._failure, self._node, self._place)
 
