@@ -17,6 +17,7 @@ from starlette.routing import Match
 
 from api.headers import HEADERS
 from api.problems import BY_STATUS, PROBLEMS
+from api.words import mend as mend_of
 from nas.errors import (
     ArtifactDamaged,
     ArtifactsAway,
@@ -29,6 +30,7 @@ from nas.errors import (
     NasError,
     NotFound,
     NotReady,
+    SpecUnreadable,
     TooLarge,
     TooMany,
     Unauthorized,
@@ -52,6 +54,7 @@ KINDS: Final[dict[type[NasError], str]] = {
     TooLarge: "too-large",
     UserError: "bad-request",
     DatasetUnready: "unavailable",
+    SpecUnreadable: "unavailable",
     DiskFull: "no-space",
     ArtifactsAway: "unavailable",
     ArtifactDamaged: "unavailable",
@@ -90,11 +93,9 @@ class Problem(BaseModel):
                     "type": "/problems/invalid-input",
                     "title": "Invalid input",
                     "status": 422,
-                    "detail": "space.cells: 41 is not possible: Input should be less than or equal to 40",
+                    "detail": "space.cells: 41 is not possible: it has to be 40 or less",
                     "instance": "2f6c0b8e9d1a4c37",
-                    "errors": [
-                        {"field": "space.cells", "value": 41, "mend": "Input should be less than or equal to 40"}
-                    ],
+                    "errors": [{"field": "space.cells", "value": 41, "mend": "it has to be 40 or less"}],
                 }
             ]
         }
@@ -130,8 +131,8 @@ def problem(
 def told(error: NasError) -> Response:
     """What a request is answered whose handling raised this error."""
     kind = next(kind for of, kind in KINDS.items() if isinstance(error, of))
-    named = [_named(error.field, error.value, error.mend)] if isinstance(error, InvalidInput) else []
-    answer = problem(PROBLEMS[kind].status, str(error), named, kind=kind)
+    detail, named = faults(error) if isinstance(error, InvalidInput) else (str(error), [])
+    answer = problem(PROBLEMS[kind].status, detail, named, kind=kind)
     if isinstance(error, TooMany):
         answer.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     elif isinstance(error, Unauthorized):
@@ -139,6 +140,14 @@ def told(error: NasError) -> Response:
     elif isinstance(error, ArtifactsAway):
         answer.headers["Retry-After"] = str(RETRY_S)
     return answer
+
+
+def faults(error: InvalidInput | RequestValidationError) -> tuple[str, list[dict[str, Any]]]:
+    """What a refused request is told: all that is wrong in a sentence, and each field at fault."""
+    if isinstance(error, InvalidInput):
+        return str(error), [_named(error.field, error.value, error.mend)]
+    found = [_described(entry) for entry in error.errors()]
+    return "; ".join(sentence for _, sentence in found), [named for named, _ in found]
 
 
 def unavailable(error: Exception) -> Response:
@@ -164,9 +173,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        found = [_described(entry) for entry in error.errors()]
-        detail = "; ".join(sentence for _, sentence in found)
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, [named for named, _ in found])
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, *faults(error))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -225,7 +232,7 @@ def _described(entry: dict[str, Any]) -> tuple[dict[str, Any], str]:
     unknown = place[-1:] if entry["type"] == "extra_forbidden" else []
     place = [part for part in place[: len(place) - len(unknown)] if part not in FORMS] + unknown
     field = ".".join(map(str, place)) or "body"
-    value, mend = entry.get("input"), str(entry["msg"]).removeprefix("Value error, ")
+    value, mend = entry.get("input"), mend_of(entry)
     if entry["type"] == "extra_forbidden":
         mend = f"there is no such field; allowed: {', '.join(_fields(list(entry['loc'][1:-1])))}"
     elif entry["type"] == "missing":
@@ -233,7 +240,7 @@ def _described(entry: dict[str, Any]) -> tuple[dict[str, Any], str]:
     elif entry["type"] == "json_invalid":
         field, value, mend = "body", None, f"it has to be JSON ({entry.get('ctx', {}).get('error', mend)})"
     elif entry["type"] in ("model_attributes_type", "dict_type", "model_type"):
-        mend = "it has to be a JSON object, sent as application/json"
+        mend = "it has to be a JSON object" + (", sent as application/json" if field == "body" else "")
     quoted = "" if entry["type"] in ("missing", "json_invalid") else f"{_short(value)} is not possible: "
     return _named(field, value, mend), f"{field}: {quoted}{mend}"
 

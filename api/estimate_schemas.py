@@ -1,6 +1,6 @@
 """What the API answers to who asks what a search would cost."""
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, Field
 
@@ -90,3 +90,12 @@ class EstimatedJob(BaseModel):
             parallel=found.lanes,
             basis=found.basis,
         )
+
+
+class CheckedJob(BaseModel):
+    """Whether a job would be taken as it is: what it would cost, or what is wrong with it. Nothing was written."""
+
+    valid: bool = Field(description="whether POST /v1/jobs would take it")
+    estimate: EstimatedJob | None = Field(None, description="null: it would be refused")
+    detail: str | None = Field(None, description="what is wrong, as the refusal would say it; null: nothing")
+    errors: list[dict[str, Any]] = Field([], description="each field at fault, its value, and what is allowed")

@@ -109,7 +109,8 @@ PROBLEMS: Final[dict[str, Kind]] = {
     "unavailable": Kind(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "Unavailable",
-        "The database or the file store does not answer now. The same request can be sent again.",
+        "The database or the file store does not answer now, or a plugin that a job needs is not loaded here. The same "
+        "request can be sent again.",
     ),
     "no-space": Kind(
         HTTPStatus.INSUFFICIENT_STORAGE,

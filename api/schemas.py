@@ -8,7 +8,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from sqlalchemy.orm import Session
 
 from api.trial_schemas import DARTS, METRIC
-from nas.spec import MAX_TRIALS, Name
+from nas.spec import MAX_TRIALS, JobName
 from nas.store.specs import metric_of
 from nas.store.tables import Job
 from nas.strict import Strict
@@ -109,7 +109,7 @@ class Extension(Changes, json_schema_extra={"minProperties": 1}):
 class JobChange(Changes):
     """Another name or priority."""
 
-    name: Name | None = Field(None, description="for people to recognise the job by")
+    name: JobName = Field(None, description="for people to recognise the job by")
     priority: int = Field(0, ge=-100, le=100, description="jobs of a higher one get workers first; 0 is usual")
 
 

@@ -16,9 +16,9 @@ from nas.search.prospects import Prospect, prospects, standing
 from nas.search.study import in_words, params_of
 from nas.space import Categorical, Distribution
 from nas.space.parameters import has_choice
-from nas.spec import JobSpec
 from nas.store import jobs, studies
 from nas.store.session import Store
+from nas.store.specs import spec_of
 
 KEPT: Final = 32
 """Jobs that are kept; half a megabyte each, if they have many trials."""
@@ -65,16 +65,23 @@ class Lessons:
 
     def get(self, store: Store, job_id: str) -> Lesson:
         """The lesson of a job as it is now; one is made at a time. Raises NotFound."""
-        with store.read() as session:
-            version = jobs.get(session, job_id).version
+        version = _version(store, job_id)
         with self._lock:
             kept = self._kept.get(job_id)
-            if kept is None or kept.version < version:
-                kept = self._kept[job_id] = _learn(store, job_id, kept)
+            if kept is not None and kept.version > version:
+                version = _version(store, job_id)  # learnt since we asked; or the database is an older one by now
+            if kept is None or kept.version != version:
+                before = kept if kept is not None and kept.version < version else None
+                kept = self._kept[job_id] = _learn(store, job_id, before)
             self._kept.move_to_end(job_id)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return kept
+
+
+def _version(store: Store, job_id: str) -> int:
+    with store.read() as session:
+        return jobs.get(session, job_id).version
 
 
 async def _lessons(request: Request) -> Lessons:
@@ -122,7 +129,7 @@ def _learn(store: Store, job_id: str, before: Lesson | None) -> Lesson:
     """The lesson of a job; what `before` knows of its networks is not read again."""
     with store.read() as session:
         job = jobs.get(session, job_id)
-        spec = JobSpec.model_validate(job.spec)
+        spec = spec_of(job)
         seen = studies.observed(session, job, spec)
         objective = in_order(spec.objectives)[0]
         known = prospects([observation for _, observation in seen])

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from api.deps import Parts
 from nas.errors import ArtifactsAway
-from nas.store import answers, gc, jobs, logins, trials
+from nas.store import answers, gc, logins, phases, trials
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,11 @@ def end_paused(parts: Parts) -> int:
     """Ends the trials that wait at a rung of a search that is over."""
     for count in range(AT_ONCE):
         with parts.store.read() as session:
-            job_id = jobs.leftover(session)
+            job_id = phases.leftover(session)
         if job_id is None:
             return count
         with parts.store.write() as session:
-            left = jobs.end_paused(session, job_id)
+            left = phases.end_paused(session, job_id)
         gc.forget(parts.store, parts.artifacts, left)
     return AT_ONCE
 

@@ -16,6 +16,7 @@ NasError
 ├── LeaseLost            another worker owns the trial now: stop, write nothing
 ├── Stopped              the worker was asked to stop: hand the trial back
 ├── SchemaDiffers        the database is of another version: migrate it, or upgrade the service; then start again
+├── SpecUnreadable       a job asks for what is not known here, such as a plugin's operation: leave it to others
 ├── DatasetUnready       its content cannot be read now: give the trial back, try later
 ├── DiskFull             no space is left for a file: make room; the trial fails, nothing is half written
 ├── ArtifactsAway        the artifact store does not answer: hand the trial back, try again later
@@ -124,6 +125,20 @@ class Stopped(NasError):  # noqa: N818
 
 class SchemaDiffers(NasError):  # noqa: N818
     """The database's schema is not the one of this code; the message says how to bring the two together."""
+
+
+class SpecUnreadable(NasError):  # noqa: N818
+    """A job asks for something that this process does not know: leave it alone, others may know.
+
+    Args:
+        job_id: of the job.
+        why: what is not known.
+    """
+
+    def __init__(self, job_id: str, why: str) -> None:
+        mend = "what comes from a plugin is known where NAS_PLUGINS names its module"
+        super().__init__(f"job {job_id} asks for something that is not known here ({why}); {mend}")
+        self.job_id = job_id
 
 
 class DatasetUnready(NasError):  # noqa: N818

@@ -1,5 +1,6 @@
 """What a user may ask for: the body of POST /v1/jobs, validated. No torch."""
 
+import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
@@ -69,6 +70,16 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+def _seen(name: object) -> object:
+    """None for a name of which nobody would see anything: spaces, or marks without a width."""
+    blank = isinstance(name, str) and name and all(unicodedata.category(letter)[0] in "ZC" for letter in name)
+    return None if blank and not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in str(name)) else name
+
+
+JobName = Annotated[Name | None, BeforeValidator(_seen)]
+"""What people call a job; none if nobody would see it, for lists and pages show it as a link."""
 
 AUTOMATIC: Final = {
     "lr": "the optimizer",
@@ -234,7 +245,7 @@ def _at(field: str, options: type[Strict], details: Any) -> InitErrorDetails:
     if kind == "extra_forbidden":  # which fields there are depends on the strategy
         allowed = ", ".join(options.model_fields) or "none: the strategy has no options"
         kind, message = "no_such_option", f"there is no such field; allowed: {allowed}"
-    error = PydanticCustomError(kind, "{message}", {"message": message})
+    error = PydanticCustomError(kind, "{message}", {**details.get("ctx", {}), "message": message})
     return InitErrorDetails(type=error, loc=(field, *details["loc"]), input=details["input"])
 
 
@@ -275,7 +286,7 @@ class JobSpec(Strict):
     """A search job. Everything but the data set has a default that suits it."""
 
     dataset: Name = Field(description="name of a data set; GET /v1/datasets lists them", examples=["digits"])
-    name: Name | None = Field(None, description="for people to recognise the job by")
+    name: JobName = Field(None, description="for people to recognise the job by")
     space: SpaceSpec = SpaceSpec()
     recipe: RecipeSpec = Field(default_factory=lambda: RecipeSpec(), description="how networks are trained")
     limits: Limits = Limits()

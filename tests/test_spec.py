@@ -488,3 +488,10 @@ def test_the_schema_holds_for_what_is_accepted() -> None:
         default = job().model_dump(mode="json")[part.removesuffix("Spec").lower()]
         shown = {name: field["default"] for name, field in schema["$defs"][part]["properties"].items()}
         assert shown == default
+
+
+def test_a_name_that_nobody_sees_is_none() -> None:
+    for name in (" ", "\u00a0 ", "\u200b", "\u202e"):
+        assert JobSpec.model_validate({"dataset": "digits", "name": name}).name is None
+    for name in ("x", " x", "\u05e9", "\U0001f525"):
+        assert JobSpec.model_validate({"dataset": "digits", "name": name}).name == name

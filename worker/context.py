@@ -54,6 +54,7 @@ class Context:
         seat: its place on the device.
         spent: what the time of the attempt at hand goes into.
         write_log: writes what the trial at hand has logged, before others can take it; see worker.journal.
+        left_alone: jobs that ask for what this process does not know.
     """
 
     store: Store
@@ -72,6 +73,7 @@ class Context:
     seat: Seat = field(default_factory=Seat)
     spent: Spent = field(default_factory=Spent)
     write_log: Callable[[], None] = lambda: None
+    left_alone: set[str] = field(default_factory=set)
     _searches: dict[str, "Search"] = field(default_factory=dict)
     _source: tuple[str, dict[str, Tensor]] | None = None
 

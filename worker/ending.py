@@ -19,7 +19,7 @@ from nas.errors import (
     SpaceExhausted,
     Stopped,
 )
-from nas.store import jobs, setbacks
+from nas.store import phases, setbacks
 from nas.store.claims import Claim
 from nas.store.states import Reason
 from nas.train.graphs import CAPTURING
@@ -98,7 +98,7 @@ def _record(context: Context, claim: Claim, error: Exception) -> float:
             _end(context, claim, Reason.PREEMPTED, "its worker was stopped")
         case SpaceExhausted():
             with context.store.write() as session:
-                jobs.drop(session, claim, str(error))
+                phases.drop(session, claim, str(error))
         case Infeasible():  # it is recorded already
             log.info("job %s trial %d is not trained: %s", claim.job_id, claim.number, error)
         case Diverged():

@@ -12,8 +12,8 @@ from nas.result.controls import find_controls, find_reference
 from nas.result.report import choose_winner
 from nas.seeds import derive
 from nas.spec import FinalSpec
-from nas.store import budget, claims, gc, jobs
-from nas.store.jobs import FinalTrial, NewTrial, Standstill
+from nas.store import budget, claims, gc, jobs, phases
+from nas.store.phases import FinalTrial, NewTrial, Standstill
 from nas.store.states import JobState, Phase, TrialState
 from worker.context import Context
 from worker.promote import next_to_go_on
@@ -26,9 +26,13 @@ def move_on(context: Context, job_id: str | None = None) -> bool:
     """Moves a job, or that one, with nothing left to run on to its next phase, or fails it; False if there is none.
 
     What the next phase holds is computed outside the transaction; if two workers do it at once, one of them writes.
+
+    Raises:
+        SpecUnreadable: what the job asks for is not known here.
     """
     with context.store.read() as session:
-        seen, leftover = jobs.standstill(session, job_id), jobs.leftover(session)
+        leftover = phases.leftover(session)
+        seen = phases.standstill(session, job_id) if leftover is None else None
     if leftover is not None:
         _end_paused(context, leftover)
         return True
@@ -50,9 +54,9 @@ def move_on(context: Context, job_id: str | None = None) -> bool:
         following = Following(failure=f"the next phase could not be planned: {type(error).__name__}: {error}")
     with context.store.write() as session:
         if following.rows:
-            jobs.go_on(session, seen, following.rows, following.note)
+            phases.go_on(session, seen, following.rows, following.note)
         else:
-            jobs.fail(session, seen, following.failure)
+            phases.fail(session, seen, following.failure)
     log.info("job %s: %d trials added", seen.job_id, len(following.rows))
     _end_paused(context, seen.job_id)
     return True
@@ -98,15 +102,15 @@ def _may_go_on(context: Context, seen: Standstill) -> bool:
 
 def _end_paused(context: Context, job_id: str) -> None:
     with context.store.write() as session:
-        left = jobs.end_paused(session, job_id)
+        left = phases.end_paused(session, job_id)
     gc.forget(context.store, context.artifacts, left)
 
 
 def _finalists(context: Context, seen: Standstill) -> Following:
     """The best trials of the search; with a single one the winner is known, and its opponents need not wait."""
     with context.store.read() as session:
-        best = jobs.best_searched(session, seen.job_id, seen.spec.final.finalists)
-        refused = jobs.refused(session, seen.job_id)
+        best = phases.best_searched(session, seen.job_id, seen.spec.final.finalists)
+        refused = phases.refused(session, seen.job_id)
         slowest = best[0].trial_id if best else None
         plan = budget.plan_finals(session, jobs.get(session, seen.job_id), seen.spec, slowest, context.settings.lease_s)
     if not best:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.store import trials, workers
 from nas.store.claims import Claim
 from nas.store.session import Store
+from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ LONGEST_BEAT_S = 5.0
 """A cancelled trial stops within this time, however long its epochs are."""
 
 
-class Heartbeat:
+class Heartbeat(Pulse):
     """A thread that renews the leases of all trials that its process holds, and says that its workers are alive.
 
     Args:
@@ -29,24 +30,13 @@ class Heartbeat:
     """
 
     def __init__(self, store: Store, worker: str, lease_s: float, between: Callable[[], None] = lambda: None) -> None:
+        super().__init__("heartbeat", min(lease_s / 3, LONGEST_BEAT_S), self._beat)
         self._store = store
         self._worker = worker
         self._lease_s = lease_s
         self._between = between
         self._grips: set[Grip] = set()
         self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
 
     def grip(self, worker: str | None = None) -> "Grip":
         """A hold on one trial at a time, for as long as it is not closed.
@@ -80,14 +70,14 @@ class Heartbeat:
             if (claim.trial_id, claim.attempt) not in held:
                 grip.lose(claim)
 
-    def _run(self) -> None:
-        while not self._ended.wait(min(self._lease_s / 3, LONGEST_BEAT_S)):
-            try:
-                self.beat()
-            except SQLAlchemyError as error:
-                # The next beat tries again; if the database stays away, the leases run out, which is right.
-                log.warning("the heartbeat did not reach the database: %s", error)
-            self._between()
+    def _beat(self) -> bool:
+        try:
+            self.beat()
+        except SQLAlchemyError as error:
+            # The next beat tries again; if the database stays away, the leases run out, which is right.
+            log.warning("the heartbeat did not reach the database: %s", error)
+        self._between()
+        return True
 
 
 class Grip:

@@ -7,8 +7,7 @@ import torch
 from nas.data.images import ImageSet
 from nas.model.training_memory import TrainingMemory, training_memory
 from nas.space import Candidate
-from nas.spec import JobSpec
-from nas.store import trials
+from nas.store import peaks
 from nas.store.session import Store
 from nas.store.states import Phase
 from nas.train.optimizers import slots_of
@@ -59,9 +58,9 @@ def memory_of(
 def learn(learned: Learned, store: Store, device: torch.device) -> None:
     """Learns from the newest trials of all workers on devices of that kind."""
     with store.read() as session:
-        found = trials.measured(session, device.type)
+        found = peaks.measured(session, device.type)
     for each in reversed(found):
-        spec = JobSpec.model_validate(each.spec)
+        spec = each.spec
         candidate = Candidate.from_json(each.candidate, spec.space.shape())
         recipe = spec.recipe_for(candidate, each.image, epochs=each.epochs, images=each.images)
         memory = memory_of(candidate, halved(recipe, each.halvings), each.image, each.outputs, device)

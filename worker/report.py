@@ -5,10 +5,10 @@ from dataclasses import replace
 from nas.result.report import About, Retrained, make_report
 from nas.search.catalog import strategies
 from nas.space import Candidate
-from nas.store import files, gc, jobs, moves, stories, trials
+from nas.store import files, gc, jobs, moves, phases, stories, trials
 from nas.store.claims import Claim
-from nas.store.jobs import FinalTrial
 from nas.store.numbering import searches_planned
+from nas.store.phases import FinalTrial
 from nas.store.states import Phase, TrialState
 from nas.store.tables import Dataset
 from worker.context import Context
@@ -20,7 +20,7 @@ def prepare(context: Context, claim: Claim) -> Order | None:
     """What the report is made of. Raises DatasetUnready, DiskFull."""
     context.data(claim.dataset_id)  # one that cannot be read is told of before anything is sent anywhere
     with context.store.read() as session:
-        runs = [run for run in jobs.finals(session, claim.job_id) if run.state == TrialState.COMPLETE]
+        runs = [run for run in phases.finals(session, claim.job_id) if run.state == TrialState.COMPLETE]
         weights = {run.number: files.artifact(session, run.trial_id, "weights") or "" for run in runs}
         dataset = session.get_one(Dataset, claim.dataset_id).name
         job = jobs.get(session, claim.job_id)
@@ -67,7 +67,7 @@ def conclude(context: Context, claim: Claim, outcome: Outcome, course: Course) -
     with context.store.write() as session:
         moves.locked(session, claim.job_id)  # before the trial: the order of locks
         trials.note_spent(session, claim, context.spent.so_far())
-        replaced = jobs.succeed(session, claim, outcome.verdict, outcome.package, outcome.winner)
+        replaced = phases.succeed(session, claim, outcome.verdict, outcome.package, outcome.winner)
     gc.forget(context.store, context.artifacts, replaced)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from nas.errors import Stopped
+from nas.errors import SpecUnreadable, Stopped
 from nas.store import claims, drivers, queue, trials
 from nas.store.claims import Claim
 from nas.store.leases import Lease
@@ -33,7 +33,15 @@ def step(context: Context) -> bool:
     """Does the most useful thing there is to do; False if there was nothing."""
     trials.reap(context.store)
     drivers.reap(context.store)
-    seen = look(context)
+    try:
+        return _step(context, look(context))
+    except SpecUnreadable as error:  # others may know it, or nobody; all other jobs are to go on
+        log.warning("%s; this worker leaves it alone", error)
+        context.left_alone.add(error.job_id)
+        return False
+
+
+def _step(context: Context, seen: Survey) -> bool:
     settled = next((job.job_id for job in seen.ripe if not job.promotes), None)
     # before anything else: it is short, and a job that is done must not wait until all others are
     if (settled or seen.leftover) and move_on(context, settled):
@@ -65,7 +73,10 @@ LOOKS: Final = 8
 def look(context: Context) -> Survey:
     """What there is to do."""
     with context.store.read() as session:
-        return queue.survey(session, str(context.device), ray=context.ray, driving=context.driving)
+        seen = queue.survey(session, str(context.device), ray=context.ray, driving=context.driving)
+    offers = tuple(job for job in seen.offers if job.job_id not in context.left_alone)
+    ripe = tuple(job for job in seen.ripe if job.job_id not in context.left_alone)
+    return replace(seen, offers=offers, ripe=ripe)
 
 
 def take(context: Context, seen: Survey) -> Claim | None:

@@ -14,7 +14,7 @@ from api.parameters import PROBLEM, JobId
 from api.schemas import Created, Extension, JobChange, JobDetail
 from nas.overrides import overridden
 from nas.spec import JobSpec
-from nas.store import control, gc, jobs
+from nas.store import control, extension, gc, jobs
 
 router = APIRouter(responses={409: PROBLEM})
 
@@ -41,7 +41,7 @@ def cancel(service: Service, once: IdempotentOnce, job_id: JobId) -> Response:
     """Cancels a job; its running trials stop within an epoch or ten seconds. A second time changes nothing."""
     with service.store.write() as session:
         once.begin(session)
-        job = jobs.cancel(session, job_id)
+        job = control.cancel(session, job_id)
         left = control.drop_checkpoints(session, job_id)
         answer = once.keep(session, 200, JobDetail.of(session, job))
     gc.forget(service.store, service.artifacts, left)
@@ -49,16 +49,16 @@ def cancel(service: Service, once: IdempotentOnce, job_id: JobId) -> Response:
 
 
 @router.post("/{job_id}/extend", response_model=JobDetail)
-def extend(service: Service, once: IdempotentOnce, job_id: JobId, extension: Extension) -> Response:
+def extend(service: Service, once: IdempotentOnce, job_id: JobId, growth: Extension) -> Response:
     """Raises a job's budget and goes on: a job that has ended searches again, from what it knows.
 
     Model and verdict stay until new ones are verified. Retrainings that are there are used again; those that were under
     way are cancelled, since other networks may be better now.
     """
-    changes = extension.model_dump(exclude_unset=True)
+    changes = growth.model_dump(exclude_unset=True)
     with service.store.write() as session:
         once.begin(session)
-        job = control.extend(session, job_id, changes, service.settings.max_open_jobs)
+        job = extension.extend(session, job_id, changes, service.settings.max_open_jobs)
         left = control.drop_checkpoints(session, job_id)
         answer = once.keep(session, 200, JobDetail.of(session, job))
     gc.forget(service.store, service.artifacts, left)

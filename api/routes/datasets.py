@@ -26,6 +26,7 @@ from api.keyring import Caller
 from api.multipart import Form, receive
 from api.parameters import PLAIN
 from api.schemas import Items
+from api.words import mend
 from nas.data.builtin import BUILTIN
 from nas.errors import Forbidden, InvalidInput, NotFound
 from nas.settings import Settings
@@ -212,7 +213,7 @@ def _reader(field: str, kind: Any) -> Callable[[str], Any]:
         try:
             return adapter.validate_python(text)
         except ValidationError as error:
-            raise InvalidInput(field, text, error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+            raise InvalidInput(field, text, mend(error.errors()[0])) from error
 
     return read
 

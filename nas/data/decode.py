@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from nas.data.found import Limits, count_text, refusing
 from nas.data.pixels import Frame, allocate, frame_of
@@ -102,6 +102,8 @@ def _opened(name: str, content: bytes, limits: Limits) -> Iterator[Image.Image]:
             image = Image.open(io.BytesIO(content), formats=FORMATS)
         except Image.DecompressionBombError as error:
             raise _too_large(name, limits) from error
+        except UnidentifiedImageError as error:  # whose words have an address in memory
+            raise InvalidInput("file", name, UNREADABLE) from error
         with image:
             if image.width * image.height > limits.max_image_pixels:
                 raise _too_large(name, limits)

@@ -6,12 +6,12 @@ from sqlalchemy import bindparam, select, union_all
 from sqlalchemy.orm import Session
 
 from nas.errors import LeaseLost
-from nas.objectives import worth
 from nas.search.strategy import Observation
 from nas.space import Candidate
 from nas.spec import JobSpec
 from nas.store.numbering import index_of
-from nas.store.states import BUSY_TRIAL, FINISHED_TRIAL, Phase, Reason, TrialState
+from nas.store.observations import SCORES, observation
+from nas.store.states import BUSY_TRIAL, Phase
 from nas.store.tables import Job, Trial
 
 AT_ONCE = 500
@@ -54,24 +54,10 @@ class Replay:
 
     def _read(self, session: Session, job: Job, numbers: Sequence[int]) -> None:
         for row in session.connection().execute(_SHOWN, {"job": job.id, "numbers": numbers}):
-            number, state, reason, epoch, accuracy, rungs, params, macs, latency_ms, memory_mb, digest, candidate = row
-            cost = {"params": params, "macs": macs, "latency_ms": latency_ms, "memory_mb": memory_mb}
-            unusable = reason in (Reason.DIVERGED, Reason.OUT_OF_MEMORY) or state == TrialState.FAILED
-            score, others = worth(self._spec.objectives, None if unusable else accuracy, cost)
-            before = self._known.get(number)
-            observation = Observation(
-                number=index_of(job, number),
-                candidate=before.candidate if before and self._lasting else Candidate.from_json(candidate, self._frame),
-                finished=state in FINISHED_TRIAL,
-                complete=state == TrialState.COMPLETE,
-                epoch=epoch,
-                score=score,
-                infeasible=state == TrialState.INFEASIBLE,
-                paused=state == TrialState.PAUSED,
-                rungs=tuple((at, worth(self._spec.objectives, value, cost)[0] or 0.0) for at, value in rungs or ()),
-                others=others,
-            )
-            self._known[number], self._digests[number] = observation, digest
+            before = self._known.get(row.number)
+            kept = before.candidate if before and self._lasting else Candidate.from_json(row.candidate, self._frame)
+            found = observation(row, index_of(job, row.number), kept, self._spec.objectives)
+            self._known[row.number], self._digests[row.number] = found, row.digest
 
 
 _NUMBERS = select(Trial.number).where(
@@ -82,17 +68,6 @@ _CHANGED = union_all(
     _NUMBERS.where(Trial.changed > bindparam("version"), Trial.state.not_in(BUSY_TRIAL)),
     _NUMBERS.where(Trial.state.in_(BUSY_TRIAL)),  # a candidate is written without a new version of the job
 )
-_SHOWN = select(
-    Trial.number,
-    Trial.state,
-    Trial.reason,
-    Trial.epoch,
-    Trial.accuracy,
-    Trial.rungs,
-    Trial.params,
-    Trial.macs,
-    Trial.latency_ms,
-    Trial.memory_mb,
-    Trial.digest,
-    Trial.candidate,
-).where(Trial.job_id == bindparam("job"), Trial.number.in_(bindparam("numbers", expanding=True)))
+_SHOWN = select(*SCORES, Trial.digest, Trial.candidate).where(
+    Trial.job_id == bindparam("job"), Trial.number.in_(bindparam("numbers", expanding=True))
+)

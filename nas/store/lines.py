@@ -40,7 +40,9 @@ def add(session: Session, said: Sequence[Said]) -> None:
     """Writes lines, in order. An attempt that is not the trial's newest writes none, nor does one that was deleted."""
     if not said:
         return
-    session.connection().execute(_ADD, [asdict(one) | {"text": tidy(one.text)} for one in said])
+    # By trial, the order of locks: each line locks the row that it refers to.
+    in_order = sorted(said, key=lambda one: (one.job_id, one.number))
+    session.connection().execute(_ADD, [asdict(one) | {"text": tidy(one.text)} for one in in_order])
     for job_id, number in sorted({(one.job_id, one.number) for one in said}):
         session.connection().execute(_TRIM, {"job_id": job_id, "number": number, "kept": KEPT})
 

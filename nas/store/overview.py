@@ -13,8 +13,8 @@ from nas.store.dashboard import RUNNING_SHOWN
 from nas.store.progress import make_plan, phase, progress, retrained
 from nas.store.queue import fits
 from nas.store.session import now
-from nas.store.specs import spec_of
-from nas.store.states import Phase, TrialState
+from nas.store.specs import known_spec_of
+from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Dataset, Incumbent, Job, Tally, Trial
 from nas.store.thinning import ends_and_between
 from nas.train.tasks import SCORE
@@ -63,7 +63,11 @@ def overviews(session: Session, jobs: Sequence[Job], lease_s: float) -> list[Ove
     supernets, running, sparks = _supernets(session, ids), _running(session, ids), _sparks(session, ids)
     found = []
     for job in jobs:
-        spec, counts = spec_of(job), tallies[job.id]
+        counts, metric, spark = tallies[job.id], SCORE[tasks[job.dataset_id]], sparks.get(job.id, [])
+        spec = known_spec_of(job)
+        if spec is None:  # what it was to do is not known here, and how it stands is
+            found.append(Overview(job, metric, phase(job, counts), float(job.state == JobState.SUCCEEDED), spark))
+            continue
         shown = progress(
             job,
             spec,
@@ -74,9 +78,7 @@ def overviews(session: Session, jobs: Sequence[Job], lease_s: float) -> list[Ove
             alive=sum(count for device, count in alive.items() if fits(job.device, device)),
             moment=moment,
         )
-        found.append(
-            Overview(job, SCORE[tasks[job.dataset_id]], phase(job, counts), shown.fraction, sparks.get(job.id, []))
-        )
+        found.append(Overview(job, metric, phase(job, counts), shown.fraction, spark))
     return found
 
 

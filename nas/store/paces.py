@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from nas.data.facts import Facts
 from nas.space import Candidate
 from nas.spec import JobSpec
+from nas.store.specs import known_spec_of
 from nas.store.states import Phase
 from nas.store.tables import Dataset, Epoch, Job, Trial
 
@@ -63,11 +64,11 @@ def newest(session: Session, kinds: Collection[str], dataset_id: int | None = No
     )
     taken = {trial_id: (epochs, float(seconds)) for trial_id, epochs, seconds in rows if seconds}
     joined = select(Job, Dataset).join(Dataset, Dataset.id == Job.dataset_id).where(Job.id.in_(jobs))
-    of = {job.id: (JobSpec.model_validate(job.spec), facts_of(data)) for job, data in session.execute(joined)}
+    of = {job.id: (known_spec_of(job), facts_of(data)) for job, data in session.execute(joined)}
     found = []
     for trial in trials:
-        if trial.id in taken:
-            spec, facts = of[trial.job_id]
+        spec, facts = of[trial.job_id]
+        if trial.id in taken and spec is not None:
             epochs, epoch_s = taken[trial.id]
             candidate = Candidate.from_json(trial.candidate, spec.space.shape())
             found.append(Pace(epoch_s, epochs, candidate, spec, facts))

@@ -7,9 +7,9 @@ from sqlalchemy.orm import Session
 
 from nas.errors import IllegalTransition, NotReady
 from nas.space import Candidate
-from nas.spec import JobSpec
 from nas.store import files, listing, moves
 from nas.store.jobs import get, lock
+from nas.store.specs import spec_of
 from nas.store.states import BUSY_TRIAL, JobState, Phase, TrialState
 from nas.store.tables import Artifact, Job, Tally, Trial
 
@@ -39,7 +39,7 @@ def ask(session: Session, job_id: str, number: int) -> Trial:
     last = _last(session, searched)
     if last is not None and last.state not in VOID:
         return last
-    spec = JobSpec.model_validate(job.spec)
+    spec = spec_of(job)
     asked = select(func.sum(Tally.count)).where(Tally.job_id == job_id, Tally.phase == Phase.RETRAIN)
     return moves.add(
         session,

@@ -3,25 +3,23 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from nas.errors import InvalidInput
-from nas.objectives import worth
 from nas.search.strategy import Observation
-from nas.search.study import UNUSABLE, Record
+from nas.search.study import Record
 from nas.space import Candidate
 from nas.spec import JobSpec
+from nas.store.history import AT_ONCE
 from nas.store.jobs import get
 from nas.store.moves import costs_of
 from nas.store.numbering import index_of
-from nas.store.states import FINISHED_TRIAL, Phase, TrialState
+from nas.store.observations import SCORES, observation
+from nas.store.specs import spec_of
+from nas.store.states import Phase, TrialState
 from nas.store.tables import Epoch, Job, Trial
-
-AT_ONCE: Final = 500
-"""Rows that one question names; databases bound how many parameters it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Part:
 def page(session: Session, job_id: str, limit: int, cursor: str | None) -> Part:
     """The search trials of a job after the cursor, with their curves. Raises NotFound, InvalidInput."""
     job = get(session, job_id)
-    spec = JobSpec.model_validate(job.spec)
+    spec = spec_of(job)
     rows = session.scalars(
         select(Trial)
         .where(Trial.job_id == job_id, Trial.number > _place(cursor), Trial.phase == Phase.SEARCH)
@@ -57,26 +55,8 @@ def observed(session: Session, job: Job, spec: JobSpec) -> list[tuple[TrialState
 
     The observations' numbers are those of the trials in the job.
     """
-    found = []
-    for row in session.connection().execute(_SCORES, {"job": job.id}):
-        number, state, reason, epoch, accuracy, rungs, params, macs, latency_ms, memory_mb = row
-        cost = {"params": params, "macs": macs, "latency_ms": latency_ms, "memory_mb": memory_mb}
-        unusable = reason in UNUSABLE or state == TrialState.FAILED
-        score, others = worth(spec.objectives, None if unusable else accuracy, cost)
-        observation = Observation(
-            number=number,
-            candidate=None,
-            finished=state in FINISHED_TRIAL,
-            complete=state == TrialState.COMPLETE,
-            epoch=epoch,
-            score=score,
-            infeasible=state == TrialState.INFEASIBLE,
-            paused=state == TrialState.PAUSED,
-            rungs=tuple((at, worth(spec.objectives, value, cost)[0] or 0.0) for at, value in rungs or ()),
-            others=others,
-        )
-        found.append((state, observation))
-    return found
+    rows = session.connection().execute(_SCORES, {"job": job.id})
+    return [(row.state, observation(row, row.number, None, spec.objectives)) for row in rows]
 
 
 def candidates(session: Session, job_id: str, spec: JobSpec, numbers: Sequence[int]) -> dict[int, Candidate]:
@@ -91,18 +71,7 @@ def candidates(session: Session, job_id: str, spec: JobSpec, numbers: Sequence[i
 
 
 _SCORES = (
-    select(
-        Trial.number,
-        Trial.state,
-        Trial.reason,
-        Trial.epoch,
-        Trial.accuracy,
-        Trial.rungs,
-        Trial.params,
-        Trial.macs,
-        Trial.latency_ms,
-        Trial.memory_mb,
-    )
+    select(*SCORES)
     .where(Trial.job_id == bindparam("job"), Trial.phase == Phase.SEARCH, Trial.digest.is_not(None))
     .order_by(Trial.number)
 )

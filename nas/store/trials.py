@@ -33,7 +33,7 @@ from nas.store.moves import SETBACKS, count, end, leave, locked, may_stand_out, 
 from nas.store.reports import HELD, write_epoch
 from nas.store.session import CLOCK, Store, now
 from nas.store.states import Phase, Reason, TrialState
-from nas.store.tables import Dataset, Epoch, Job, Trial, UtcDateTime
+from nas.store.tables import Epoch, Job, Trial, UtcDateTime
 from nas.train.epoch import EpochResult
 
 MAX_LOSSES = 3
@@ -177,55 +177,6 @@ def _end_well(
         note_complete(session, locked(session, claim.job_id), session.get_one(Trial, claim.trial_id), job.moment)
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a training was found to hold, with what it followed from.
-
-    Attributes:
-        peak_bytes: of its device's memory, without the data set.
-        candidate, spec: as JSON.
-        epochs, halvings: of the trial.
-        image: (channels, height, width).
-        images: of the training split.
-        outputs: of the network.
-    """
-
-    peak_bytes: int
-    candidate: dict[str, Any]
-    spec: dict[str, Any]
-    epochs: int
-    halvings: int
-    image: tuple[int, int, int]
-    images: int
-    outputs: int
-
-
-def measured(session: Session, kind: str, limit: int = 200) -> list[Measured]:
-    """What was measured of the newest trials, newest first, of those on devices of a kind, `cpu` or `cuda`."""
-    newest = select(Trial.id).order_by(Trial.id.desc()).limit(limit)  # most have not been measured: no longer search
-    rows = session.execute(
-        select(Trial, Job.spec, Dataset)
-        .join(Job, Job.id == Trial.job_id)
-        .join(Dataset, Dataset.id == Job.dataset_id)
-        .where(Trial.id.in_(newest.scalar_subquery()), Trial.peak_bytes.is_not(None), Trial.candidate.is_not(None))
-        .where(Trial.device.startswith(kind))
-        .order_by(Trial.id.desc())
-    )
-    return [
-        Measured(
-            peak_bytes=trial.peak_bytes,
-            candidate=trial.candidate,
-            spec=spec,
-            epochs=trial.epochs,
-            halvings=trial.halvings,
-            image=(data.channels, data.height, data.width),
-            images=data.train,
-            outputs=len(data.classes),
-        )
-        for trial, spec, data in rows
-    ]
-
-
 def note_key(session: Session, claim: Claim, key: str, *, begins: bool) -> None:
     """Writes a trial's key in nas.store.cache; one that goes on keeps what it has only if it is the same.
 
@@ -354,7 +305,7 @@ _ENDED = (
     .values(
         version=Job.version + 1, failures_in_row=case((bindparam("own", type_=Boolean()), 0), else_=Job.failures_in_row)
     )
-    .returning(Job.version, Job.best_accuracy, Job.spec, CLOCK.label("moment"))
+    .returning(Job.id, Job.version, Job.best_accuracy, Job.spec, CLOCK.label("moment"))
 )
 _STILL = select(Trial.id).where(*HELD).with_for_update()
 _FENCE = select(Trial).where(*HELD).with_for_update().execution_options(populate_existing=True)

@@ -11,7 +11,7 @@ from nas.search.pruning import make_pruner
 from nas.store import workers
 from nas.store.queue import Standing, fits, standings
 from nas.store.session import now
-from nas.store.specs import spec_of
+from nas.store.specs import known_spec_of
 from nas.store.states import JobState, TrialState
 from nas.store.tables import Dataset, Epoch, Job, Trial
 
@@ -126,6 +126,10 @@ def _left_s(session: Session, suited: set[str]) -> dict[str, float | None]:
             continue
         done = job.search_epochs + job.final_epochs
         takes_s = epoch_s if epoch_s is not None else (job.train_seconds / done if done else None)
-        pauses = stage and make_pruner(spec_of(job).pruning).annealed
-        left[worker] = None if takes_s is None else takes_s * ((stage if pauses else epochs) - epoch)
+        spec = known_spec_of(job)
+        if takes_s is None or spec is None:
+            left[worker] = None
+            continue
+        pauses = stage and make_pruner(spec.pruning).annealed
+        left[worker] = takes_s * ((stage if pauses else epochs) - epoch)
     return left

@@ -14,10 +14,10 @@ from fastapi import FastAPI
 
 from api.deps import Parts
 from api.problems import PROBLEMS
-from nas.store import datasets, jobs, keys, trials
+from nas.store import datasets, keys, phases, trials
 from nas.store.artifacts import ArtifactStore
 from nas.store.claims import Claim
-from nas.store.jobs import NewTrial
+from nas.store.phases import NewTrial
 from nas.store.session import Store
 from nas.store.states import Phase, TrialState
 from tests.support import digest, random_images, run_trial, take
@@ -127,14 +127,14 @@ def succeed(api: ApiClient, package: bytes = b"PK zip") -> str:
     first = run_trial(api.store, accuracy=0.6)
     run_trial(api.store, accuracy=0.8)
     with api.store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     with api.store.write() as session:
-        jobs.go_on(session, seen, [NewTrial(Phase.REPORT, 0)])
+        phases.go_on(session, seen, [NewTrial(Phase.REPORT, 0)])
     final = take(api.store)
     verdict = {"shipped": {"accuracy": 0.75}, "text": "search beat random by 1.0 ± 0.5 points"}
     with api.store.write() as session:
-        jobs.succeed(session, final, verdict, api.artifacts.put(package), digest(first.trial_id))
+        phases.succeed(session, final, verdict, api.artifacts.put(package), digest(first.trial_id))
     return job_id
 
 

@@ -68,8 +68,8 @@ def test_an_ended_job_is_extended_and_its_model_stays(api: ApiClient) -> None:
         ({}, "body", "name what is to grow"),
         ({"trials": 1}, "trials", "at least 2, which the job has; a budget can only grow"),
         ({"trials": 2}, "trials", "the job has that already"),
-        ({"trials": "9"}, "trials", "integer"),
-        ({"trials": 10**6}, "trials", "less than or equal to 100000"),
+        ({"trials": "9"}, "trials", "whole number"),
+        ({"trials": 10**6}, "trials", "100,000 or less"),
         ({"seconds": 10}, "seconds", "leave it out: the job has no such limit"),
         ({"epochs": 9}, "epochs", "there is no such field; allowed: trials, total_epochs, seconds, target"),
     ],
@@ -128,7 +128,7 @@ def transferable(api: ApiClient) -> str:
 @pytest.mark.parametrize(
     ("changes", "field", "mend"),
     [
-        ({"budget": {"trials": 0}}, "budget.trials", "greater than or equal to 1"),
+        ({"budget": {"trials": 0}}, "budget.trials", "1 or more"),
         ({"budget": {"trails": 5}}, "budget.trails", "there is no such field; allowed: trials"),
         ({"nope": 5}, "nope", "there is no such field; allowed: dataset"),
         ({"space": 5}, "space", "object"),

@@ -67,6 +67,33 @@ def test_it_is_refused_as_the_job_would_be(shared_api: ApiClient, changes: dict[
     ours.pop("instance", None)
     theirs.pop("instance", None)
     assert ours == theirs
+    checked = shared_api.post(f"{URL}?check=true", json=body)
+    assert checked.status_code == 200, checked.text
+    told = {"valid": False, "estimate": None, "detail": theirs["detail"], "errors": theirs["errors"]}
+    assert checked.json() == told
+
+
+def test_a_check_of_what_is_right_has_the_estimate(shared_api: ApiClient) -> None:
+    before = everything(shared_api.store)
+    found = shared_api.post(f"{URL}?check=true", json=SQUARES).json()
+    assert found == {"valid": True, "estimate": asked(shared_api), "detail": None, "errors": []}
+    assert everything(shared_api.store) == before
+
+
+def test_a_check_that_quotes_what_is_no_text_can_be_read(shared_api: ApiClient) -> None:
+    sent = {
+        "content": rb'{"dataset": "\ud800", "space": {"cells": NaN}}',
+        "headers": {"Content-Type": "application/json"},
+    }
+    found = shared_api.post(f"{URL}?check=true", **sent).json()
+    assert not found["valid"]
+    assert {error["field"] for error in found["errors"]} == {"dataset", "space.cells"}
+
+
+def test_what_is_asked_wrongly_is_refused_though_a_check_was_asked_for(shared_api: ApiClient) -> None:
+    fault(shared_api.post(f"{URL}?check=perhaps", json={"dataset": "squares"}), "check", "true or false")
+    answer = shared_api.post(f"{URL}?check=true", content=b"{", headers={"Content-Type": "application/json"})
+    problem(answer, 422)
 
 
 def test_it_is_refused_as_any_other_body_is(shared_api: ApiClient) -> None:

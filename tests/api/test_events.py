@@ -21,7 +21,7 @@ from cli.service import listen, server
 from nas import sse
 from nas.client import Client, NoService, ServiceError, patience
 from nas.settings import Settings
-from nas.store import control, feed, jobs
+from nas.store import control, feed
 from nas.store.claims import Claim
 from nas.store.feed import BEGINNING
 from nas.store.session import Store
@@ -192,7 +192,7 @@ def waits(got: list[dict[str, Any]], **words: Any) -> None:
 
 def cancel(store: Store, job_id: str) -> None:
     with store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
 
 
 def begun(store: Store) -> Claim:

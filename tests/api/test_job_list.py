@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from nas.store.tables import Job
-from tests.api.client import ApiClient, fault, succeed
+from tests.api.client import ApiClient, fault, problem, succeed
 from tests.support import report, run_trial, take
 
 FIELDS = {
@@ -125,3 +125,23 @@ def test_behind_a_page_that_holds_all_there_is_none(api: ApiClient) -> None:
     answers = [api.get("/v1/jobs", params={"limit": limit}).json() for limit in (2, 3, 4)]
     assert [len(answer["items"]) for answer in answers] == [2, 3, 3]
     assert [answer["next_cursor"] for answer in answers] == [answers[0]["items"][1]["id"], None, None]
+
+
+def test_a_job_whose_plugin_is_gone_hides_no_other_one(api: ApiClient) -> None:
+    gone = api.add_job(budget={"trials": 4, "epochs": 3})
+    run_trial(api.store, 0.5)
+    report(api.store, take(api.store), 1)
+    other = api.add_job()
+    with api.store.write() as session:
+        job = session.get_one(Job, gone)
+        job.spec = job.spec | {"strategy": "mine"}
+    mine, left = listed(api)
+    assert (mine["id"], left["id"], left["state"], left["strategy"]) == (other, gone, "running", "mine")
+    assert (left["best_accuracy"], left["spark"]) == (0.5, [0.5])
+    assert api.get(f"/v1/jobs/{other}/dashboard").status_code == 200
+    assert api.post("/v1/jobs/estimate", json={"dataset": "squares"}).status_code == 200
+    detail = problem(api.get(f"/v1/jobs/{gone}/dashboard"), 503)["detail"]
+    assert "strategy: 'mine'" in detail
+    assert "NAS_PLUGINS" in detail
+    assert api.get(f"/v1/jobs/{gone}").json()["spec"]["strategy"] == "mine"
+    assert api.post(f"/v1/jobs/{gone}/cancel").status_code == 200

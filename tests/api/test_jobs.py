@@ -210,7 +210,7 @@ def test_a_page_after_no_job_is_refused(api: ApiClient, cursor: str) -> None:
 @pytest.mark.parametrize("list_", ["/v1/jobs", "/v1/jobs/{job_id}/trials"])
 def test_a_limit_that_is_none_is_refused(api: ApiClient, list_: str, limit: str) -> None:
     url = list_.format(job_id=api.add_job())
-    fault(api.get(f"{url}?limit={limit}"), "limit", "Input should be")
+    fault(api.get(f"{url}?limit={limit}"), "limit", "it has to be")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from nas.space.cost import cost
 from nas.space.known import KNOWN
 from nas.space.limits import Limits
 from nas.spec import JobSpec, RecipeSpec, SpaceSpec
-from nas.store import datasets, jobs, trials
-from nas.store.jobs import NewTrial
+from nas.store import datasets, jobs, phases, trials
+from nas.store.phases import NewTrial
 from nas.store.states import Phase
 from nas.store.tables import Job
 from tests.api.client import ApiClient, fault, problem
@@ -130,22 +130,22 @@ def test_a_start_whose_nodes_have_other_than_two_edges_is_shown_without_a_text(a
 BROKEN: list[tuple[dict[str, Any], str, object, str]] = [
     ({"recipe": {"lr": {"low": 0.1, "high": 0.01}}}, "recipe.lr", "{'low': 0.1, 'high': 0.01}", "low has to be the"),
     ({"recipe": {"lr": {"low": 0.1, "high": 0.1}}}, "recipe.lr", "{'low': 0.1, 'high': 0.1}", "low has to be the"),
-    ({"recipe": {"lr": {"low": 0, "high": 0.1}}}, "recipe.lr.low", 0, "greater than 0"),
-    ({"recipe": {"lr": {"low": 0.1, "high": 101}}}, "recipe.lr.high", 101, "less than or equal to 100"),
-    ({"recipe": {"lr": {"low": "a", "high": 1}}}, "recipe.lr.low", "a", "valid number"),
-    ({"recipe": {"lr": {"low": True, "high": 1}}}, "recipe.lr.low", True, "valid number"),
-    ({"recipe": {"lr": {"low": None, "high": 1}}}, "recipe.lr.low", None, "valid number"),
+    ({"recipe": {"lr": {"low": 0, "high": 0.1}}}, "recipe.lr.low", 0, "above 0"),
+    ({"recipe": {"lr": {"low": 0.1, "high": 101}}}, "recipe.lr.high", 101, "100 or less"),
+    ({"recipe": {"lr": {"low": "a", "high": 1}}}, "recipe.lr.low", "a", "a number"),
+    ({"recipe": {"lr": {"low": True, "high": 1}}}, "recipe.lr.low", True, "a number"),
+    ({"recipe": {"lr": {"low": None, "high": 1}}}, "recipe.lr.low", None, "a number"),
     ({"recipe": {"lr": {"low": 0.1}}}, "recipe.lr.high", None, "this field is required"),
     ({"recipe": {"lr": {"high": 1, "log": True}}}, "recipe.lr.low", None, "this field is required"),
-    ({"recipe": {"lr": {"low": 0.1, "high": 1, "log": 1}}}, "recipe.lr.log", 1, "valid boolean"),
+    ({"recipe": {"lr": {"low": 0.1, "high": 1, "log": 1}}}, "recipe.lr.log", 1, "true or false"),
     ({"recipe": {"lr": {"low": 0.1, "high": 1, "step": 2}}}, "recipe.lr.step", 2, "allowed: low, high, log"),
     ({"recipe": {"lr": {"choices": [1], "low": 2}}}, "recipe.lr.low", 2, "allowed: choices"),
     ({"recipe": {"lr": {}}}, "recipe.lr", "{}", 'it has to be a value, {"choices": [value, …]} or {"low": …, "high"'),
     ({"recipe": {"lr": [0.1]}}, "recipe.lr", "[0.1]", '{"choices": […]} lets the search choose'),
-    ({"recipe": {"lr": "fast"}}, "recipe.lr", "fast", "valid number"),
+    ({"recipe": {"lr": "fast"}}, "recipe.lr", "fast", "a number"),
     ({"recipe": {"lr": {"choices": []}}}, "recipe.lr", "{'choices': []}", "there are 0 choices; name 1 to 100"),
     ({"recipe": {"lr": {"choices": [0.1, 0.1]}}}, "recipe.lr", "{'choices': [0.1, 0.1]}", "stands there twice"),
-    ({"recipe": {"lr": {"choices": [0.1, "x"]}}}, "recipe.lr.choices.1", "x", "valid number"),
+    ({"recipe": {"lr": {"choices": [0.1, "x"]}}}, "recipe.lr.choices.1", "x", "a number"),
     ({"recipe": {"lr": {"choices": 0.1}}}, "recipe.lr.choices", 0.1, "it has to be a list"),
     (
         {"recipe": {"l1": {"low": 0, "high": 1, "log": True}}},
@@ -174,7 +174,7 @@ BROKEN: list[tuple[dict[str, Any], str, object, str]] = [
     ({"recipe": {"shift": 8}}, "recipe.shift", 8, "at most 7, or nothing is left of images of 8 px"),
     ({"recipe": {"shift": {"low": 0, "high": 9}}}, "recipe.shift", 8, "at most 7"),
     ({"limits": {"max_parameters": 1}}, "limits.max_parameters", 1, "allowed: max_params, max_macs, max_latency_ms"),
-    ({"limits": {"max_params": 0}}, "limits.max_params", 0, "greater than or equal to 1"),
+    ({"limits": {"max_params": 0}}, "limits.max_params", 0, "1 or more"),
     ({"limits": {"max_latency_ms": {"low": 1, "high": 2}}}, "limits.max_latency_ms", "{'low': 1, 'high': 2}", "number"),
     ({"start": ["DARTS_V9"]}, "start.0", "DARTS_V9", "there are DARTS_V1, DARTS_V2, NASNet"),
     ({"start": ["DARTS_V1", ""]}, "start.1", "", "there are DARTS_V1, DARTS_V2, NASNet"),
@@ -196,10 +196,10 @@ BROKEN: list[tuple[dict[str, Any], str, object, str]] = [
     ({"space": {"kind": "layers", "kernels": [2]}}, "space.kernels.0", 2, "1, 3, 5 or 7"),
     ({"space": {"kind": "layers", "kernels": [3, 3]}}, "space.kernels", "[3, 3]", "each of them once"),
     ({"space": {"kind": "trees"}}, "space.kind", "trees", "'cells' or 'layers'"),
-    ({"space": {"channels": {"low": 4.5, "high": 8}}}, "space.channels.low", 4.5, "valid integer"),
-    ({"space": {"channels": {"low": 0, "high": 8}}}, "space.channels.low", 0, "greater than or equal to 1"),
-    ({"space": {"nodes": {"low": 2, "high": 4}}}, "space.nodes", "{'low': 2, 'high': 4}", "valid integer"),
-    ({"tensorboard": "yes"}, "tensorboard", "yes", "valid boolean"),
+    ({"space": {"channels": {"low": 4.5, "high": 8}}}, "space.channels.low", 4.5, "whole number"),
+    ({"space": {"channels": {"low": 0, "high": 8}}}, "space.channels.low", 0, "1 or more"),
+    ({"space": {"nodes": {"low": 2, "high": 4}}}, "space.nodes", "{'low': 2, 'high': 4}", "whole number"),
+    ({"tensorboard": "yes"}, "tensorboard", "yes", "true or false"),
     ({"transfer": "abc"}, "transfer", "abc", "it has to be a JSON object"),
     ({"transfer": {}}, "transfer.job", None, "this field is required"),
     ({"transfer": {"job": "nope"}}, "transfer.job", "nope", "there is no job 'nope'; GET /v1/jobs lists them"),
@@ -314,19 +314,19 @@ def succeed(api: ApiClient, shipped: Candidate | None = None) -> str:
     job_id = api.add_job(budget={"trials": 1, "epochs": 3})
     first = run_trial(api.store)
     with api.store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     ours = shipped or candidate(first.trial_id)
     rows = [NewTrial(Phase.FINALIST, 1, ours, digest(first.trial_id)), NewTrial(Phase.REPORT, 0)]
     with api.store.write() as session:
-        jobs.go_on(session, seen, rows)
+        phases.go_on(session, seen, rows)
     finalist = take(api.store)
     finish(api.store, finalist, weights=stored("weights"))
     verdict = {"shipped": {"trial": finalist.number, "accuracy": 0.75}}
     with api.store.write() as session:
         claim = claim_in(session, "worker", 30.0)
         assert claim is not None
-        jobs.succeed(session, claim, verdict, stored("package"), digest(first.trial_id))
+        phases.succeed(session, claim, verdict, stored("package"), digest(first.trial_id))
     return job_id
 
 

@@ -113,6 +113,7 @@ def test_what_is_no_image_is_refused_with_the_mend(api: ApiClient, content: byte
     assert said["value"] == "notes.txt"
     assert "send" in said["mend"]
     assert "labelled" not in said["mend"]
+    assert " at 0x" not in said["mend"]
     assert ask(api, job, picture()).status_code == 200
 
 

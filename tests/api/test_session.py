@@ -1,31 +1,26 @@
-"""Logging in with a browser: what the cookie is, what it allows, from where, and until when."""
+"""Logging in with a browser: what the cookie is, what it allows, and until when."""
 
-import json
 import logging
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from http.cookies import SimpleCookie
-from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
-from api.access import is_open
 from api.keyring import FRESH_S, KeyRing
-from api.limits import Tries
 from api.main import create_app
 from api.upkeep import expire_logins
-from nas.errors import TooMany, Unauthorized
+from nas.errors import Unauthorized
 from nas.settings import Settings
 from nas.store import keys, logins
 from nas.store.keys import Scope
-from nas.store.session import Store, now
+from nas.store.session import now
 from nas.store.tables import ApiKey, Login
-from tests.api.client import ApiClient, calling, fault, problem
-from tests.api.conftest import started
+from tests.api.browsing import NOT_LOGGED_IN, Browser, ask, cookie_of, log_in, rows
+from tests.api.client import ApiClient, calling, problem
 from tests.api.served import listening
 
 
@@ -33,53 +28,6 @@ from tests.api.served import listening
 def ada(api: ApiClient) -> ApiClient:
     """Somebody with a key that writes."""
     return api.of("ada")
-
-
-NOT_LOGGED_IN = {"login": False, "required": True, "owner": None, "scope": None, "csrf": None}
-
-
-@dataclass(frozen=True)
-class Browser:
-    """Sends a cookie instead of a key, and the CSRF token if it has one."""
-
-    api: ApiClient
-    token: str
-    csrf: str | None
-
-    def request(self, method: str, url: str, **options: Any) -> httpx.Response:
-        headers = {"Cookie": f"theme=dark; nas_session={self.token}"} | dict(options.pop("headers", None) or {})
-        if self.csrf is not None:
-            headers = {"X-CSRF-Token": self.csrf} | headers
-        return replace(self.api, key=None).request(method, url, headers=headers, **options)
-
-    def get(self, url: str, **options: Any) -> httpx.Response:
-        return self.request("GET", url, **options)
-
-    def post(self, url: str, **options: Any) -> httpx.Response:
-        return self.request("POST", url, **options)
-
-
-def ask(api: ApiClient, key: str | None, **options: Any) -> httpx.Response:
-    answer = replace(api, key=None).post("/session", json={"key": key}, **options)
-    api.http.cookies.clear()  # the client would send it by itself, with whatever is asked for next
-    return answer
-
-
-def cookie_of(answer: httpx.Response) -> Any:
-    [header] = answer.headers.get_list("Set-Cookie")
-    [morsel] = SimpleCookie(header).values()
-    return morsel
-
-
-def log_in(api: ApiClient, key: str | None = None) -> Browser:
-    answer = ask(api, api.key if key is None else key)
-    assert answer.status_code == 200, answer.text
-    return Browser(api, cookie_of(answer).value, answer.json()["csrf"])
-
-
-def rows(store: Store) -> int:
-    with store.read() as session:
-        return session.scalar(select(func.count()).select_from(Login)) or 0
 
 
 # --- what it is
@@ -183,67 +131,6 @@ def test_events_come_by_cookie_too(ada: ApiClient) -> None:
     problem(replace(ada, key=None).get(f"/v1/jobs/{job}/events"), 401)
 
 
-METHODS = ("POST", "PUT", "PATCH", "DELETE", "BREW", "post")
-
-
-def test_nothing_is_changed_by_cookie_without_the_token_of_that_login(ada: ApiClient) -> None:
-    browser, other, job = log_in(ada), log_in(ada), ada.add_job()
-    tokens: tuple[list[str | None], ...] = ([], [""], ["x"], [other.csrf], [browser.csrf, browser.csrf], ["é"])
-    for sent in tokens:
-        named = [(b"X-CSRF-Token", str(token).encode("latin-1")) for token in sent]
-        headers = [(b"Cookie", f"nas_session={browser.token}".encode()), *named]
-        for method in METHODS:
-            for path in (f"/v1/jobs/{job}", "/session") if method.upper() != "POST" else (f"/v1/jobs/{job}/cancel",):
-                answer = replace(ada, key=None).request(method, path, headers=headers)
-                problem(answer, 403, "X-CSRF-Token", "GET /session")
-    assert ada.get(f"/v1/jobs/{job}").json()["state"] == "queued"
-    assert browser.get("/session").status_code == 200
-    assert browser.request("DELETE", f"/v1/jobs/{job}?force=true").status_code == 204
-
-
-def test_a_key_in_the_header_comes_before_the_cookie(ada: ApiClient) -> None:
-    browser, bob = log_in(ada), ada.of("bob")
-    header = {"Authorization": f"Bearer {bob.key}"}
-    assert browser.get("/session", headers=header).json() == {
-        "login": False,
-        "required": False,
-        "owner": "bob",
-        "scope": "write",
-        "csrf": None,
-    }
-    made = replace(browser, csrf=None).post("/v1/jobs", json={"dataset": "squares"}, headers=header)
-    assert made.status_code == 201  # nobody's browser sends that by itself
-    problem(browser.get("/v1/jobs", headers={"Authorization": "Bearer nonsense"}), 401)
-
-
-def test_a_cookie_counts_for_pages_of_this_origin_only(ada: ApiClient) -> None:
-    browser = log_in(ada)
-    for alien in (
-        {"Origin": "http://evil.example"},
-        {"Origin": "http://test:8080"},  # the same host, so that SameSite does not stop it
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "same-site"},
-        {"Sec-Fetch-Site": "cross-site"},
-    ):
-        problem(browser.get("/v1/jobs", headers=alien), 401)
-        assert browser.post("/v1/jobs", json={"dataset": "squares"}, headers=alien).status_code in (401, 403)
-        assert ask(ada, ada.key, headers=alien).status_code == 403  # nor does it log anybody in
-    for own in ({"Origin": "http://test"}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}):
-        assert browser.get("/v1/jobs", headers=own).status_code == 200
-
-
-def test_origins_that_may_call_the_api_may_not_use_its_cookies(settings: Settings) -> None:
-    friend = "https://friend.example"
-    with started(replace(settings, cors=(friend,))) as api:
-        ada = api.of("ada")
-        browser = log_in(ada)
-        problem(browser.get("/v1/jobs", headers={"Origin": friend}), 401)
-        problem(browser.post("/v1/jobs", json={"dataset": "squares"}, headers={"Origin": friend}), 401)
-        allowed = ada.get("/v1/jobs", headers={"Origin": friend})
-        assert allowed.headers["Access-Control-Allow-Origin"] == friend
-        assert "Access-Control-Allow-Credentials" not in allowed.headers
-
-
 def test_who_is_not_logged_in_is_told_so_and_no_more(ada: ApiClient) -> None:
     stranger = replace(ada, key=None)
     assert stranger.get("/session").json() == NOT_LOGGED_IN  # a browser's first visit, which is no fault
@@ -317,84 +204,6 @@ def test_upkeep_forgets_what_has_ended_and_nothing_else(ada: ApiClient) -> None:
     assert (over.get("/v1/jobs").status_code, revoked.get("/v1/jobs").status_code) == (401, 401)
 
 
-UNKNOWN = ("", "x", "a" * 43, "a" * 5000, "' OR 1=1 --", "\x00", "é", "%00", '"quoted"', "../../etc")
-
-
-def test_what_was_never_given_out_is_no_login(ada: ApiClient) -> None:
-    for value in UNKNOWN:
-        headers = {b"Cookie": b"nas_session=" + value.encode("latin-1")}
-        problem(replace(ada, key=None).get("/v1/jobs", headers=headers), 401)
-    stored = log_in(ada)
-    with ada.store.read() as session:
-        digest = session.scalars(select(Login.digest)).one()
-    problem(replace(stored, token=digest).get("/v1/jobs"), 401)  # who reads the table cannot log in
-    problem(replace(stored, token=digest[:43]).get("/v1/jobs"), 401)
-
-
-# --- wrong keys
-
-
-def test_wrong_keys_are_refused_and_not_many_of_them(ada: ApiClient) -> None:
-    for wrong in ("", "x", "nas_x", str(ada.key)[:-1], f"{ada.key}x", "é", "a b", "Bearer x", "\x00", "x" * 200):
-        problem(ask(ada, wrong), 401, "not valid")
-    answer = ask(ada, ada.key)
-    problem(answer, 429, "10 keys")
-    assert 0 < int(answer.headers["Retry-After"]) <= 60
-    assert rows(ada.store) == 0
-    assert ada.get("/v1/jobs").status_code == 200  # whoever has a key goes on
-
-
-def test_right_keys_are_no_tries(ada: ApiClient) -> None:
-    for _ in range(12):
-        log_in(ada)
-
-
-def test_what_is_no_login_is_told_so(ada: ApiClient) -> None:
-    bodies: tuple[object, ...] = ({}, {"key": None}, {"key": 1}, {"key": "x" * 501}, [], "key")
-    for body in bodies:
-        answer = replace(ada, key=None).post("/session", json=body)
-        fault(answer, "key" if isinstance(body, dict) else "body")
-
-
-def test_half_a_letter_is_no_key(ada: ApiClient) -> None:
-    answer = replace(ada, key=None).post(
-        "/session", content=json.dumps({"key": "\ud800"}), headers={"Content-Type": "application/json"}
-    )
-    assert answer.status_code in (401, 422)
-
-
-def test_tries_are_counted_by_the_minute_and_by_the_network() -> None:
-    moment = [0.0]
-    tries = Tries(3, clock=lambda: moment[0])
-    for _ in range(3):
-        tries.take("203.0.113.7")
-    with pytest.raises(TooMany) as refused:
-        tries.take("203.0.113.7")
-    assert refused.value.retry_after_s == 60.0
-    tries.take("203.0.113.8")
-    for last in range(3):
-        tries.take(f"2001:db8::{last}")
-    with pytest.raises(TooMany):
-        tries.take("2001:db8::ffff:1")
-    tries.take("2001:db8:0:1::1")
-    moment[0] = 59.0
-    with pytest.raises(TooMany):
-        tries.take("203.0.113.7")
-    moment[0] = 60.0
-    tries.take("203.0.113.7")
-    tries.forgive("203.0.113.7")
-    for _ in range(3):
-        tries.take("203.0.113.7")
-
-
-def test_one_process_counts_so_many_addresses_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.limits.COUNTED", 3)
-    tries = Tries()
-    for last in range(9):
-        tries.take(f"203.0.113.{last}")
-    assert len(tries._tried) == 3
-
-
 # --- where there are no keys, and where there is one of one's own
 
 
@@ -420,12 +229,6 @@ def test_the_key_of_who_started_the_service_logs_in_there_and_nowhere_else(setti
             ring = KeyRing(api.store, other)
             with pytest.raises(Unauthorized):
                 api.portal.call(ring.logged_in, browser.token)
-
-
-def test_only_to_log_in_needs_no_key() -> None:
-    assert is_open("/session", "POST")
-    assert not any(is_open("/session", method) for method in ("GET", "DELETE", "PUT", "post", "HEAD"))
-    assert not is_open("/session/x", "POST")
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])

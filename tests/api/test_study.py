@@ -11,11 +11,13 @@ from optuna.distributions import json_to_distribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState as Theirs
 from optuna.trial import create_trial
+from sqlalchemy import update
 
 from api import studies as lessons
 from nas.spec import JobSpec
 from nas.store import studies, trials
 from nas.store.states import TrialState
+from nas.store.tables import Job, Trial
 from tests.api.client import ApiClient, fault, problem
 from tests.support import epoch, finish, stored, take
 
@@ -206,6 +208,16 @@ def test_new_trials_are_learnt_from_and_kept_ones_are_not_read_again(
     finish(api.store, taken)
     assert api.get(f"/v1/jobs/{job_id}/parallel").json()["shown"] == 13
     assert asked == list(range(13))
+
+
+def test_a_database_that_was_restored_is_learnt_from_anew(api: ApiClient) -> None:
+    job_id = searched(api, 12, **LR)
+    url = f"/v1/jobs/{job_id}/importances"
+    assert api.get(url).json()["trials"] == 12
+    with api.store.write() as session:  # as it was before the last two trials
+        session.execute(update(Trial).where(Trial.number >= 10).values(accuracy=None))
+        session.get_one(Job, job_id).version -= 4
+    assert api.get(url).json()["trials"] == 10
 
 
 def test_jobs_that_are_not_there_or_not_ones_own_are_not_found(api: ApiClient) -> None:

@@ -82,7 +82,7 @@ def test_trials_are_sorted_filtered_and_paged(api: ApiClient) -> None:
         ("state=complete&state=", "state.1", "'queued', 'running', 'paused', 'complete'"),
         ("phase=finals", "phase.0", "'screening', 'supernet', 'search', 'finalist', 'control'"),
         ("cursor=garbage", "cursor", "take next_cursor from the page before, with the same sort"),
-        ("cursor=%00", "cursor", "should match pattern"),
+        ("cursor=%00", "cursor", "control characters"),
         ("cursor=%ED%A0%80", "cursor", "take next_cursor from the page before, with the same sort"),
         ("cursor=", "cursor", "take next_cursor from the page before, with the same sort"),
         (f"cursor={'a' * 501}", "cursor", "at most 500 characters"),
@@ -210,5 +210,5 @@ def test_a_trial_that_is_not_there_is_not_found(api: ApiClient, number: str, sta
 def test_a_number_that_is_none_is_refused(api: ApiClient, number: str) -> None:
     job_id = api.add_job()
     for path in ("", "/model"):
-        fault(api.get(f"/v1/jobs/{job_id}/trials/{number}{path}"), "number", "integer")
-    fault(api.post(f"/v1/jobs/{job_id}/trials/{number}/retrain"), "number", "integer")
+        fault(api.get(f"/v1/jobs/{job_id}/trials/{number}{path}"), "number", "whole number")
+    fault(api.post(f"/v1/jobs/{job_id}/trials/{number}/retrain"), "number", "whole number")

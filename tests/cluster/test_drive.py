@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nas.store import control, files, jobs
+from nas.store import control, files
 from nas.store.states import JobState, TrialState
 from tests.cluster.driving import (
     LONG,
@@ -80,7 +80,7 @@ def test_cancelling_stops_ray_trials_in_the_middle_of_an_epoch_and_frees_what_th
             until(lambda: len(placed(context, job_id)) == 2, "both trials to have a node")
             time.sleep(2.0)
             with context.store.write() as session:
-                jobs.cancel(session, job_id)
+                control.cancel(session, job_id)
             begun = time.monotonic()
             thread.join(60)
             assert time.monotonic() - begun < 10
@@ -107,7 +107,7 @@ def test_a_paused_job_leaves_the_cluster_and_goes_on_from_its_checkpoints(tmp_pa
         with driven(context, job_id):
             trained(context, job_id, epochs=max(before.values()) + 1, count=2)
             with context.store.write() as session:
-                jobs.cancel(session, job_id)
+                control.cancel(session, job_id)
         assert job_of(context, job_id).driver_term == 2
         assert all(
             epochs_of(context, trial.id) == list(range(1, trial.epoch + 1)) for trial in trials_of(context, job_id)

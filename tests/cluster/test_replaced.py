@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from nas.store import jobs
+from nas.store import control
 from nas.store.session import Store
 from nas.store.states import TrialState
 from nas.store.tables import Epoch, Trial
@@ -44,7 +44,7 @@ def test_a_driver_that_is_killed_or_stands_still_is_replaced_and_a_late_one_writ
             assert (after.attempt, after.owner) == (before.attempt, before.owner)
             assert after.owner == job_of(store, job_id).driver
             with store.write() as session:
-                jobs.cancel(session, job_id)
+                control.cancel(session, job_id)
             until(lambda: job_of(store, job_id).driver is None, "the end of the drive", 10.0)
             assert (second.poll(), third.poll()) == (None, None)
     last = trial_of(store, job_id)

@@ -1,5 +1,7 @@
 """What a driver writes when nodes tell it something: Tune and the nodes are played by the test."""
 
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +16,11 @@ from nas.store import drivers, jobs, lines
 from nas.store.artifacts import Stored
 from nas.store.setbacks import newest
 from nas.store.specs import spec_of
-from nas.store.states import Reason, TrialState
+from nas.store.states import JobState, Reason, TrialState
 from nas.store.tables import Trial
 from nas.train.checkpoint import Checkpoint
 from tests.cluster.driving import a_driver, epochs_of
+from tests.processes import until
 from tests.support import epoch, stored
 from tests.worker.running import add, trials_of
 from worker.cluster import slots
@@ -149,3 +152,39 @@ def test_a_trial_that_its_scheduler_stops_is_pruned_at_its_rung(played: Played) 
     played.tell("a", 1, file=checkpoint(played.context, 1), waits=True)
     played.under_way.ended("a")
     assert (played.trial().state, played.trial().reason, played.trial().epoch) == ("pruned", Reason.RUNG, 1)
+
+
+class Noted(frozenset[tuple[int, int]]):
+    """Running trials; whoever looks for one of them meets the next look being noted in that very moment."""
+
+    holding: Holding
+    looked: threading.Event
+
+    def __contains__(self, trial: object) -> bool:
+        self.looked.set()
+        until(lambda: self.holding.seen is not None and self.holding.seen.running is not self, "the next look")
+        return super().__contains__(trial)
+
+
+def test_a_trial_that_is_claimed_between_two_looks_at_its_job_is_not_taken_for_a_lost_one(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = played.send("a").claim
+    before, looked = Noted(), threading.Event()
+    looks: Iterator[frozenset[tuple[int, int]]] = iter([before])
+
+    def look(*lease: Any) -> drivers.Drive:
+        running = next(looks, None)
+        if running is None:
+            looked.wait(2)
+            running = frozenset({(claim.trial_id, claim.attempt)})
+        return drivers.Drive(JobState.RUNNING, False, 0, running)
+
+    monkeypatch.setattr(drivers, "look", look)
+    monkeypatch.setattr("worker.cluster.holding.LOOK_S", 0.01)
+    with Holding(played.context.store, played.job_id, played.context.worker, 1, 30.0) as holding:
+        before.holding, before.looked = holding, looked
+        until(lambda: holding.seen is not None, "the first look")
+        missed = holding.misses(claim, since=time.monotonic())
+        looked.set()
+    assert not missed

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nas.errors import LeaseLost
-from nas.store import setbacks, trials
+from nas.store import peaks, setbacks
 from nas.store.claims import Claim
 from nas.store.session import Store
 from nas.store.setbacks import POLICIES
@@ -92,9 +92,9 @@ def test_what_was_measured_stands_in_the_row_and_is_found_for_devices_of_its_kin
         finish(store, ended[-1], state, peak_bytes=peak_bytes)
     assert [trial_of(store, each.trial_id).peak_bytes for each in ended] == [7_000_000_000, 5, None]
     with store.read() as session:
-        found = trials.measured(session, "cpu")
-        assert trials.measured(session, "cuda") == []
-        assert len(trials.measured(session, "cpu", limit=1)) == 0  # the newest one was not measured
+        found = peaks.measured(session, "cpu")
+        assert peaks.measured(session, "cuda") == []
+        assert len(peaks.measured(session, "cpu", limit=1)) == 0  # the newest one was not measured
     assert [each.peak_bytes for each in found] == [5, 7_000_000_000]
     assert found[1].candidate == candidate(0).to_json()
     assert (found[0].epochs, found[0].halvings) == (ended[1].epochs, 0)

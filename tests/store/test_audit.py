@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text, update
 
-from nas.store import jobs, retrains
+from nas.store import control, retrains
 from nas.store.artifacts import ArtifactStore
 from nas.store.audit import audit
 from nas.store.session import Store
@@ -161,5 +161,5 @@ def test_files_that_are_missing_or_damaged_are_named(
 def test_retrainings_may_run_in_a_job_that_has_ended(store: Store, artifacts: ArtifactStore, job: str) -> None:
     with store.write() as session:
         retrains.ask(session, job, 0)
-        jobs.cancel(session, job)
+        control.cancel(session, job)
     assert audit(store, artifacts) == []

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from nas.spec import FinalSpec, JobSpec
-from nas.store import budget, jobs, trials, workers
+from nas.store import budget, jobs, phases, trials, workers
 from nas.store.budget import LARGEST_SHARE, MARGIN, REFERENCE, REPORT_S
 from nas.store.claims import Claim
 from nas.store.session import Store
@@ -122,7 +122,7 @@ def test_a_promotion_that_does_not_fit_ends_the_search_once_nothing_runs(store: 
         finish(store, last)
     assert reserve(store) is None  # one epoch is left, and the first rung takes two
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     assert job_of(store, job_id).search_epochs == 8
 
@@ -142,7 +142,7 @@ def test_the_search_ends_when_a_whole_training_reaches_the_target(store: Store) 
     assert reserve(store) is None
     finish(store, other, TrialState.PRUNED)
     with store.read() as session:
-        assert jobs.standstill(session) is not None
+        assert phases.standstill(session) is not None
 
 
 def test_a_trial_that_passes_the_target_on_its_way_does_not_end_the_search(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Jobs that are paused, resumed, cancelled, extended, changed and deleted while workers are at them."""
+"""Jobs that are paused, resumed, cancelled, changed and deleted while workers are at them."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,18 +8,18 @@ from sqlalchemy import select, update
 
 from nas.errors import IllegalTransition, InvalidInput, LeaseLost, NotFound, NotReady, TooMany
 from nas.spec import JobSpec
-from nas.store import budget, control, dashboard, files, jobs, queue, retrains, trials
-from nas.store.history import Replay
-from nas.store.jobs import NewTrial
-from nas.store.numbering import index_of, number_of
+from nas.store import budget, control, dashboard, extension, files, jobs, phases, queue, retrains, trials
+from nas.store.phases import NewTrial
 from nas.store.session import Store, now
 from nas.store.states import ENDED_JOB, JobState, Phase, Reason, TrialState, standing
 from nas.store.tables import Artifact, Base, Dataset, Incumbent, Job, Trial
 from tests.store.test_leases import WRITES
+from tests.store.test_phases import reporting
 from tests.support import (
     LEASE_S,
     add_dataset,
     add_job,
+    add_queued,
     age,
     candidate,
     claim,
@@ -53,12 +53,12 @@ def resume(store: Store, job_id: str, most_open: int = 0) -> Job:
 
 def cancel(store: Store, job_id: str) -> Job:
     with store.write() as session:
-        return jobs.cancel(session, job_id)
+        return control.cancel(session, job_id)
 
 
 def extend(store: Store, job_id: str, most_open: int = 0, **changes: Any) -> Job:
     with store.write() as session:
-        return control.extend(session, job_id, changes, most_open)
+        return extension.extend(session, job_id, changes, most_open)
 
 
 def delete(store: Store, job_id: str, *, force: bool = False) -> list[str]:
@@ -69,10 +69,10 @@ def delete(store: Store, job_id: str, *, force: bool = False) -> list[str]:
 def go_on(store: Store, *rows: NewTrial) -> str:
     """Moves the job at a standstill on; its id."""
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     with store.write() as session:
-        assert jobs.go_on(session, seen, rows)
+        assert phases.go_on(session, seen, rows)
     return seen.job_id
 
 
@@ -94,7 +94,7 @@ def succeed(store: Store, winner: int, word: str) -> list[str]:
     taken = take(store)
     assert taken.phase == Phase.REPORT
     with store.write() as session:
-        return jobs.succeed(session, taken, {"shipped": {"trial": 2}, "text": word}, stored(word), digest(winner))
+        return phases.succeed(session, taken, {"shipped": {"trial": 2}, "text": word}, stored(word), digest(winner))
 
 
 def succeeded(store: Store, **more: Any) -> str:
@@ -157,7 +157,7 @@ def test_nothing_of_a_paused_job_is_taken_or_moved_on(store: Store) -> None:
     assert (claim(store), reserve(store)) == (None, None)
     with store.read() as session:
         found = queue.survey(session, "cpu")
-        assert (found.offers, found.ripe, jobs.standstill(session)) == ((), (), None)
+        assert (found.offers, found.ripe, phases.standstill(session)) == ((), (), None)
     expire(store)
     assert trials.reap(store) == 0
     resume(store, job_id)
@@ -174,8 +174,8 @@ def test_a_paused_trial_of_a_paused_job_stays_where_it_is(store: Store) -> None:
         trials.pause(session, taken)
     pause(store, job_id)
     with store.write() as session:
-        assert jobs.leftover(session) is None
-        assert jobs.end_paused(session, job_id) == []
+        assert phases.leftover(session) is None
+        assert phases.end_paused(session, job_id) == []
     assert states_of(store, job_id) == [TrialState.PAUSED]
 
 
@@ -278,6 +278,77 @@ def test_a_retraining_of_a_paused_job_waits(store: Store) -> None:
     assert found.phase == Phase.RETRAIN
 
 
+# --- cancelled
+
+
+def test_a_cancelled_job_takes_its_trials_with_it(store: Store) -> None:
+    job_id = add_job(store, trials=4)
+    done, running = run_trial(store), take(store)
+    add_queued(store, job_id, 2)
+    other = add_job(store, trials=1)
+    with store.write() as session:
+        assert control.cancel(session, job_id).state == JobState.CANCELLED
+    job = job_of(store, job_id)
+    assert (job.state, job.reason) == (JobState.CANCELLED, "cancelled by the user")
+    assert job.finished_at is not None
+    assert states_of(store, job_id) == [TrialState.COMPLETE] + [TrialState.CANCELLED] * 3
+    assert trial_of(store, running.trial_id).finished_at is not None
+    assert trial_of(store, done.trial_id).state == TrialState.COMPLETE
+    assert job_of(store, other).state == JobState.QUEUED
+    tallies, found = counted(store)
+    assert tallies == found
+    assert claim(store) is None
+    with pytest.raises(LeaseLost):
+        report(store, running, 1)
+
+
+def test_cancelling_again_changes_nothing(store: Store) -> None:
+    job_id = add_job(store)
+    take(store)
+    with store.write() as session:
+        control.cancel(session, job_id)
+    before = everything(store)
+    with store.write() as session:
+        assert control.cancel(session, job_id).state == JobState.CANCELLED
+    assert everything(store) == before
+
+
+def test_a_job_that_has_succeeded_cannot_be_cancelled(store: Store) -> None:
+    final = reporting(store)
+    with store.write() as session:
+        phases.succeed(session, final, {"won": True}, stored("package"), digest(1))
+    before = everything(store)
+    with (
+        pytest.raises(IllegalTransition, match=f"job {final.job_id} is succeeded; it cannot become cancelled"),
+        store.write() as session,
+    ):
+        control.cancel(session, final.job_id)
+    assert everything(store) == before
+
+
+def test_threads_that_cancel_and_train_at_once_leave_a_cancelled_job(store: Store) -> None:
+    job_id = add_job(store, trials=30)
+    taken = [take(store) for _ in range(6)]
+
+    def work(index: int) -> None:
+        if index == 6:
+            with store.write() as session:
+                control.cancel(session, job_id)
+            return
+        try:
+            for number in range(1, 6):
+                report(store, taken[index], number)
+            finish(store, taken[index])
+        except LeaseLost:
+            return
+
+    together(7, work)
+    assert job_of(store, job_id).state == JobState.CANCELLED
+    assert set(states_of(store, job_id)) <= {TrialState.CANCELLED, TrialState.COMPLETE}
+    tallies, found = counted(store)
+    assert tallies == found
+
+
 # --- how many may be open
 
 
@@ -315,237 +386,6 @@ def test_a_paused_job_makes_room_and_needs_it_again(store: Store) -> None:
     assert job_of(store, first).state == JobState.PAUSED
     assert resume(store, first, 2).state == JobState.QUEUED
     assert resume(store, first, 1).state == JobState.QUEUED, "nothing changes, so nothing is refused"
-
-
-# --- extend
-
-
-@pytest.mark.parametrize(
-    ("changes", "field", "mend"),
-    [
-        ({}, "body", "name what is to grow: trials, total_epochs, seconds, target"),
-        ({"trials": 2}, "trials", "the job has that already; name more"),
-        ({"trials": 1}, "trials", "at least 2, which the job has; a budget can only grow"),
-        ({"trials": None}, "trials", "a number above 2"),
-        ({"trials": 9, "seconds": 10}, "seconds", "at least 60"),
-        ({"trials": 9, "target": 0.9}, "target", "the job has no such limit"),
-        ({"total_epochs": None}, "total_epochs", "the job has that already"),
-    ],
-)
-def test_a_budget_only_grows(store: Store, changes: dict[str, Any], field: str, mend: str) -> None:
-    job_id = add_job(store, trials=2, seconds=60)
-    before = everything(store)
-    with pytest.raises(InvalidInput, match=mend) as caught:
-        extend(store, job_id, **changes)
-    assert caught.value.field == field
-    assert everything(store) == before
-
-
-def test_a_job_that_runs_just_gets_more(store: Store) -> None:
-    job_id = add_job(store, trials=1, target=0.5)
-    run_trial(store, accuracy=0.6)
-    assert job_of(store, job_id).search_over
-    job = extend(store, job_id, trials=3, target=None)
-    assert (job.state, job.trials_planned, job.search_over, job.searches) == (JobState.RUNNING, 3, False, None)
-    assert [take(store).index for _ in range(2)] == [1, 2]
-    assert reserve(store) is None
-
-
-def test_more_time_reaches_the_trials_that_run(store: Store) -> None:
-    job_id = add_job(store, seconds=60)
-    first = take(store)
-    extend(store, job_id, seconds=600)
-    again = take(store)
-    assert (again.trial_id, again.attempt) == (first.trial_id, 2)
-    assert first.deadline is not None
-    assert again.deadline == first.deadline + timedelta(seconds=270)
-
-
-def test_an_extended_job_searches_on_where_it_was(store: Store) -> None:
-    job_id = succeeded(store)
-    with store.write() as session:
-        job = jobs.get(session, job_id)
-        assert job.started_at is not None
-        assert job.finished_at is not None
-        job.started_at -= timedelta(seconds=500)
-        job.finished_at -= timedelta(seconds=400)
-    job = extend(store, job_id, trials=4)
-    assert (job.state, job.finished_at, job.reason, job.searches) == (JobState.RUNNING, None, None, [[5, 2]])
-    assert job.paused_s == pytest.approx(400, abs=5), "the time after its end does not count"
-    assert job.verdict is not None, "until there is a better one"
-    assert "extended: trials from 2 to 4; verdict and model are the earlier ones" in (job.note or "")
-    with store.read() as session:
-        assert files.package(session, job_id) == stored("first package").sha256
-        assert jobs.model(session, job_id).candidate == candidate(1)
-
-    third, fourth = take(store), take(store)
-    assert [(new.number, new.index) for new in (third, fourth)] == [(5, 2), (6, 3)]
-    assert reserve(store) is None
-    for new in (third, fourth):
-        propose(store, new, new.index)
-        report(store, new, 1, accuracy=0.4)
-    with store.read() as session:
-        history = Replay(JobSpec.model_validate(job.spec)).read(session, job_id)
-        shown = dashboard.dashboard(session, job_id, LEASE_S)
-    assert [(seen.number, seen.candidate) for seen in history] == [(index, candidate(index)) for index in range(4)]
-    assert (shown.progress.trials_planned, shown.progress.trials_finished) == (4, 2)
-    assert shown.rows.phase == "search"
-    assert shown.progress.fraction == 12 / (12 + 4 + 8 * 4), "the search's rest, and eight retrainings of four epochs"
-    job = job_of(store, job_id)
-    assert [(index_of(job, number), number_of(job, index)) for number, index in ((0, 0), (1, 1), (5, 2), (6, 3))] == [
-        (0, 0),
-        (1, 1),
-        (2, 5),
-        (3, 6),
-    ]
-
-
-def test_retrainings_that_are_there_are_used_again_and_the_model_is_replaced_at_the_end(store: Store) -> None:
-    job_id = succeeded(store)
-    extend(store, job_id, trials=3)
-    run_trial(store, accuracy=0.1)
-    epochs = job_of(store, job_id).final_epochs
-
-    go_on(store, *(retraining(1, seed) for seed in range(2)), retraining(7, phase=Phase.CONTROL))
-    with store.read() as session:
-        assert [run.number for run in jobs.finals(session, job_id)] == [2, 3, 6]
-        assert dashboard.dashboard(session, job_id, LEASE_S).rows.phases["finalist"] == {"finished": 2, "planned": 2}
-    assert retrain(store) == 6, "only the new one is trained"
-    assert job_of(store, job_id).final_epochs == epochs + 2
-    assert retrain_nothing(store)
-    go_on(store, NewTrial(Phase.REPORT, 0))
-    with store.read() as session:
-        assert files.package(session, job_id) == stored("first package").sha256
-    assert succeed(store, 1, "second package") == [stored("first package").sha256]
-    with store.read() as session:
-        assert files.package(session, job_id) == stored("second package").sha256
-    job = job_of(store, job_id)
-    assert job.verdict is not None
-    assert (job.state, job.verdict["text"]) == (JobState.SUCCEEDED, "second package")
-    tallies, rows = counted(store)
-    assert tallies == rows
-
-
-def retrain_nothing(store: Store) -> bool:
-    return claim(store) is None
-
-
-def test_a_round_in_which_nothing_is_new_is_planned_once(store: Store) -> None:
-    job_id = succeeded(store)
-    extend(store, job_id, trials=3)
-    run_trial(store, accuracy=0.1)
-    rows = [retraining(1, seed) for seed in range(2)]
-    go_on(store, rows[0])
-    with store.read() as session:
-        seen = jobs.standstill(session)
-    assert seen is not None
-    outcomes = []
-    for _ in range(2):
-        with store.write() as session:
-            outcomes.append(jobs.go_on(session, seen, [rows[1]]))
-    assert outcomes == [True, False]
-    with store.read() as session:
-        assert [run.number for run in jobs.finals(session, job_id)] == [2, 3]
-    with store.write() as session:
-        jobs.fail(session, seen, "outdated")
-    assert job_of(store, job_id).state == JobState.FINALIZING
-
-
-def test_a_retraining_that_came_to_nothing_is_done_anew_with_another_seed(store: Store) -> None:
-    job_id = add_job(store, trials=1)
-    taken = take(store)
-    propose(store, taken, 1)
-    report(store, taken, 1, accuracy=0.5)
-    finish(store, taken)
-    go_on(store, *(retraining(1, seed) for seed in range(3)))
-    retrain(store)
-    job = extend(store, job_id, trials=2)  # two of the retrainings had not ended
-    assert (job.state, job.searches) == (JobState.RUNNING, [[4, 1]])
-    cancelled = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.CANCELLED, TrialState.CANCELLED]
-    assert states_of(store, job_id) == cancelled
-    run_trial(store, accuracy=0.1)
-    go_on(store, *(retraining(1, seed) for seed in range(3)), retraining(1, 0, epochs=3, phase=Phase.CONTROL))
-    with store.read() as session:
-        found = [(run.number, run.seed_index, run.state) for run in jobs.finals(session, job_id)]
-    queued = TrialState.QUEUED
-    assert found == [(1, 0, TrialState.COMPLETE), (5, 3, queued), (6, 4, queued), (7, 0, queued)]
-
-
-def test_one_with_fewer_epochs_is_not_used_again(store: Store) -> None:
-    job_id = succeeded(store)
-    extend(store, job_id, trials=3)
-    run_trial(store, accuracy=0.1)
-    go_on(store, retraining(1, 0, epochs=3), retraining(1, 1, epochs=2))
-    with store.read() as session:
-        assert [(run.seed_index, run.epochs) for run in jobs.finals(session, job_id)] == [(1, 2), (2, 3)]
-
-
-def test_a_paused_job_that_was_retraining_searches_when_it_is_resumed(store: Store) -> None:
-    job_id = add_job(store, trials=1)
-    run_trial(store)
-    go_on(store, retraining(1))
-    pause(store, job_id)
-    job = extend(store, job_id, trials=2)
-    assert (job.state, job.resumes) == (JobState.PAUSED, JobState.RUNNING)
-    assert reserve(store) is None
-    assert resume(store, job_id).state == JobState.RUNNING
-    assert take(store).index == 1
-
-
-def test_cancelled_and_infeasible_trials_do_not_count(store: Store) -> None:
-    job_id = add_job(store, trials=3)
-    finish(store, take(store))
-    finish(store, take(store), TrialState.INFEASIBLE, reason=Reason.INFEASIBLE)
-    take(store)
-    cancel(store, job_id)
-    job = extend(store, job_id, trials=4)
-    assert (job.state, job.reason, job.failures_in_row) == (JobState.RUNNING, None, 0)
-    taken = [take(store).index for _ in range(3)]
-    assert taken == [3, 4, 5]
-    assert reserve(store) is None, "four that came to their end, with the one of before"
-
-
-def test_a_job_that_was_cancelled_while_it_was_prepared_is_prepared_then(store: Store) -> None:
-    job_id = add_job(store, strategy="auto", options={"warm_start": 150})
-    screenings = len(states_of(store, job_id))
-    assert screenings >= 2
-    finish(store, take(store))
-    cancel(store, job_id)
-    job = extend(store, job_id, trials=11)
-    assert job.prepared == screenings + screenings - 1
-    taken = [take(store) for _ in range(screenings - 1)]
-    assert {new.phase for new in taken} == {Phase.SCREENING}
-    assert sorted(new.seed_index for new in taken) == list(range(1, screenings))
-    assert reserve(store) is None
-    for new in taken:
-        finish(store, new)
-    assert take(store).index == 0
-
-
-def test_a_job_that_never_began_begins_when_it_is_extended(store: Store) -> None:
-    job_id = add_job(store, trials=2, seconds=60)
-    cancel(store, job_id)
-    extend(store, job_id, trials=3)
-    assert take(store).deadline is not None
-    assert job_of(store, job_id).started_at is not None
-
-
-def test_the_best_of_the_search_is_what_further_trials_are_compared_with(store: Store) -> None:
-    job_id = succeeded(store)
-    with store.write() as session:
-        session.execute(update(Job).values(best_trial=0))  # the winner of the retrainings was the other one
-    assert extend(store, job_id, trials=3).best_trial == 1
-    run_trial(store, accuracy=0.55)
-    assert job_of(store, job_id).best_trial == 1
-
-
-def test_an_extended_job_counts_as_open(store: Store) -> None:
-    job_id = succeeded(store)
-    add_job(store)
-    with pytest.raises(TooMany):
-        extend(store, job_id, 1, trials=3)
-    assert extend(store, job_id, 2, trials=3).state == JobState.RUNNING
-    assert extend(store, job_id, 2, trials=4).state == JobState.RUNNING, "it is open already"
 
 
 # --- change
@@ -614,14 +454,14 @@ def test_a_job_that_is_deleted_while_it_is_moved_on_is_left_alone(store: Store) 
     job_id = add_job(store, trials=1)
     run_trial(store)
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     delete(store, job_id, force=True)
     before = everything(store)
     with store.write() as session:
-        assert not jobs.go_on(session, seen, [retraining(0)])
-        jobs.fail(session, seen, "nothing")
-        assert jobs.end_paused(session, job_id) == []
+        assert not phases.go_on(session, seen, [retraining(0)])
+        phases.fail(session, seen, "nothing")
+        assert phases.end_paused(session, job_id) == []
     assert trials.reap(store) == 0
     assert everything(store) == before
 

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import insert, update
 
 from nas.errors import NotFound
-from nas.store import jobs, moves, retrains, trials, workers
+from nas.store import control, moves, phases, retrains, trials, workers
 from nas.store.claims import Claim
 from nas.store.dashboard import Dashboard, dashboard
-from nas.store.jobs import NewTrial
+from nas.store.phases import NewTrial
 from nas.store.progress import UNKNOWN_SHARE, Progress
 from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, Reason, TrialState
@@ -60,10 +60,10 @@ def finished(shown: Dashboard) -> dict[str, int]:
 def finalize(store: Store, *rows: NewTrial) -> None:
     """Moves the job that stands still on."""
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     with store.write() as session:
-        assert jobs.go_on(session, seen, rows)
+        assert phases.go_on(session, seen, rows)
 
 
 def retraining(phase: Phase, index: int, seed_index: int = 0) -> NewTrial:
@@ -114,7 +114,7 @@ def test_a_queued_job_waits_for_those_before_it(store: Store) -> None:
         ("all_busy", 3),
     ]
     with store.write() as session:
-        jobs.cancel(session, job_ids[0])
+        control.cancel(session, job_ids[0])
     assert reason(show(store, job_ids[1])) == "starting"
 
 
@@ -200,7 +200,7 @@ def test_a_trial_is_expected_to_train_as_long_as_its_pruning_lets_it(store: Stor
         report(store, first, 1)
         assert left_epochs(store, job_id) == pytest.approx(TRIALS * each - 1 + FINAL_EPOCHS)
         with store.write() as session:
-            jobs.cancel(session, job_id)
+            control.cancel(session, job_id)
 
 
 def test_paused_trials_are_neither_finished_nor_at_work(store: Store) -> None:
@@ -450,7 +450,7 @@ def test_a_retraining_waits_for_a_worker_when_its_job_has_ended(store: Store) ->
     job_id = add_job(store)
     run_trial(store)
     with store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
     assert show(store, job_id).waiting is None
     with store.write() as session:
         retrains.ask(session, job_id, 0)
@@ -497,7 +497,7 @@ def test_a_job_that_has_succeeded_is_done(store: Store) -> None:
     final = take(store)
     age(store, job_id, 100)
     with store.write() as session:
-        jobs.succeed(session, final, {"won": True}, stored("package"), digest(taken.trial_id))
+        phases.succeed(session, final, {"won": True}, stored("package"), digest(taken.trial_id))
     shown = show(store, job_id)
     assert (shown.rows.job.state, shown.rows.phase, shown.waiting) == (JobState.SUCCEEDED, "done", None)
     assert shown.rows.job.verdict == {"won": True}
@@ -522,7 +522,7 @@ def test_a_job_that_ended_otherwise_is_done_as_far_as_it_came(store: Store, end:
         if end == "failed":
             moves.fail(session, session.get_one(Job, job_id), "broken")
         else:
-            jobs.cancel(session, job_id)
+            control.cancel(session, job_id)
     shown = show(store, job_id)
     assert (shown.rows.job.state, shown.rows.phase, shown.waiting) == (end, "done", None)
     assert 0 < shown.progress.fraction < 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, text, update
 
-from nas.store import jobs, trials, workers
+from nas.store import control, jobs, trials, workers
 from nas.store.dashboard import Dashboard, dashboard
 from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, TrialState
@@ -235,7 +235,7 @@ def test_why_a_job_waits_is_found_anew_when_a_worker_comes_and_after_a_second(st
     shown = again(store, shown)
     assert reason(shown) == ("all_busy", 2)
     with store.write() as session:
-        jobs.cancel(session, job_ids[0])
+        control.cancel(session, job_ids[0])
     assert reason(again(store, just_read(store, shown))) == ("all_busy", 2)  # of that no question was asked
     assert reason(again(store, later(shown))) == ("starting", 1)
     with store.write() as session:

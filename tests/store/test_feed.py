@@ -10,7 +10,7 @@ from sqlalchemy import event as listening
 from sqlalchemy import text, update
 
 from nas.errors import InvalidInput, NotFound
-from nas.store import feed, jobs
+from nas.store import control, feed
 from nas.store.feed import BEGINNING, Event, Place
 from nas.store.session import Store
 from nas.store.states import JobState, Reason, TrialState
@@ -138,7 +138,7 @@ def test_a_job_that_has_ended_is_over_when_all_is_read(store: Store) -> None:
     take(store)
     assert read(store, job_id, BEGINNING).ended is None
     with store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
     page = read(store, job_id, BEGINNING, limit=2)
     assert (page.more, page.ended) == (True, None)
     page = read(store, job_id, page.events[-1].place)
@@ -277,7 +277,7 @@ def moves(store: Store, job_id: str, seed: int) -> Iterator[None]:
                 add_queued(store, job_id, 1)
             case "cancel":
                 with store.write() as session:
-                    jobs.cancel(session, job_id)
+                    control.cancel(session, job_id)
         yield
 
 
@@ -308,7 +308,7 @@ def test_a_reader_that_comes_and_goes_misses_nothing_and_repeats_nothing(store: 
     assert last_states(steady) == last_states(patchy) == now(store, job_id)  # and every last state
     with store.write() as session:
         if job_of(store, job_id).state != JobState.CANCELLED:
-            jobs.cancel(session, job_id)  # the next example has the database to itself
+            control.cancel(session, job_id)  # the next example has the database to itself
 
 
 def epochs(events: list[Event]) -> list[Event]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from nas.store import jobs, trials
+from nas.store import phases, trials
 from nas.store.session import Store
 from nas.store.states import Phase, TrialState
 from nas.store.tables import Trial
@@ -98,7 +98,7 @@ def test_without_accuracy_the_incumbent_is_the_best_by_the_first_objective(store
         complete(store, index, index / 10, Costs(1, macs))
     assert job_of(store, job_id).best_trial == 1
     with store.read() as session:
-        assert [found.number for found in jobs.best_searched(session, job_id, 3)] == [1, 2, 0]
+        assert [found.number for found in phases.best_searched(session, job_id, 3)] == [1, 2, 0]
 
 
 def test_finalists_come_from_the_front_first(store: Store) -> None:
@@ -107,8 +107,8 @@ def test_finalists_come_from_the_front_first(store: Store) -> None:
         complete(store, index, accuracy, Costs(params, 1))
     assert front(store, job_id) == {0, 2, 3}
     with store.read() as session:
-        assert [found.number for found in jobs.best_searched(session, job_id, 4)] == [0, 3, 2, 1]
-        assert {found.phase for found in jobs.best_searched(session, job_id, 4)} == {Phase.SEARCH}
+        assert [found.number for found in phases.best_searched(session, job_id, 4)] == [0, 3, 2, 1]
+        assert {found.phase for found in phases.best_searched(session, job_id, 4)} == {Phase.SEARCH}
 
 
 def test_of_trials_that_were_stopped_early_those_that_came_furthest_count(store: Store) -> None:
@@ -121,4 +121,4 @@ def test_of_trials_that_were_stopped_early_those_that_came_furthest_count(store:
             report(store, taken, number, accuracy)
         finish(store, taken, TrialState.PRUNED)
     with store.read() as session:
-        assert [found.number for found in jobs.best_searched(session, job_id, 3)] == [2, 1, 0]
+        assert [found.number for found in phases.best_searched(session, job_id, 3)] == [2, 1, 0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nas.store import jobs
+from nas.store import phases
 from nas.store.claims import Claim
 from nas.store.moves import INFEASIBLE_SHARE
 from nas.store.session import Store
@@ -31,7 +31,7 @@ def refuse(store: Store, error: str = "max_params is 10; this network has 11") -
 
 def last_refused(store: Store, job_id: str) -> str | None:
     with store.read() as session:
-        return jobs.refused(session, job_id)
+        return phases.refused(session, job_id)
 
 
 def test_a_network_that_breaks_a_limit_takes_nothing_of_the_budget(store: Store) -> None:
@@ -68,7 +68,7 @@ def test_so_many_are_replaced_for_each_trial_asked_and_then_the_job_says_so(stor
         )
     assert reserve(store) is None
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     assert (seen.job_id, seen.next_number) == (job_id, trials + bound)
     tallies, found = counted(store)
@@ -103,7 +103,7 @@ def test_an_infeasible_trial_is_none_of_the_best(store: Store) -> None:
     refuse(store)
     best = run_trial(store, 0.4)
     with store.read() as session:
-        assert [found.number for found in jobs.best_searched(session, job_id, 5)] == [best.number]
+        assert [found.number for found in phases.best_searched(session, job_id, 5)] == [best.number]
 
 
 def test_failures_before_it_are_no_longer_in_a_row(store: Store) -> None:

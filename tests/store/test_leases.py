@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from nas.errors import LeaseLost
-from nas.store import files, jobs, moves, trials
+from nas.store import control, files, jobs, moves, phases, trials
 from nas.store.claims import Claim
 from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, Reason, TrialState
@@ -113,7 +113,7 @@ def test_the_oldest_job_is_served_first_and_then_each_in_turn_its_trials_in_thei
 
 
 @pytest.mark.parametrize(
-    "end", [jobs.cancel, lambda session, job_id: moves.fail(session, jobs.get(session, job_id), "")]
+    "end", [control.cancel, lambda session, job_id: moves.fail(session, jobs.get(session, job_id), "")]
 )
 def test_trials_of_a_job_that_has_ended_cannot_be_claimed(store: Store, end: Callable[..., object]) -> None:
     job_id = add_job(store)
@@ -245,10 +245,10 @@ def test_a_search_whose_time_is_up_gets_no_more_trials(store: Store) -> None:
     assert (job.trials_planned, job.next_number) == (3, 3)
     assert job.note == "the search ended in time for a job of 600 s, as its budget says"
     with store.read() as session:
-        assert jobs.standstill(session) is None
+        assert phases.standstill(session) is None
     finish(store, third)
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     assert (seen.job_id, seen.state) == (job_id, JobState.RUNNING)
 
@@ -281,9 +281,9 @@ WRITES: dict[str, Callable[[Store, Claim], object]] = {
         store, lambda session: trials.retry(session, lost, Reason.ERROR, "broken")
     ),
     "succeed": lambda store, lost: in_transaction(
-        store, lambda session: jobs.succeed(session, lost, {}, stored("package"), digest(0))
+        store, lambda session: phases.succeed(session, lost, {}, stored("package"), digest(0))
     ),
-    "drop": lambda store, lost: in_transaction(store, lambda session: jobs.drop(session, lost, "exhausted")),
+    "drop": lambda store, lost: in_transaction(store, lambda session: phases.drop(session, lost, "exhausted")),
 }
 
 
@@ -308,7 +308,7 @@ def reaped_and_taken_again(store: Store, lost: Claim) -> None:
 
 
 def cancelled(store: Store, lost: Claim) -> None:
-    in_transaction(store, lambda session: jobs.cancel(session, lost.job_id))
+    in_transaction(store, lambda session: control.cancel(session, lost.job_id))
 
 
 def handed_back(store: Store, lost: Claim) -> None:
@@ -355,7 +355,7 @@ def test_writes_that_meet_a_cancellation_wait_for_it_and_lose(store: Store) -> N
             session.get_one(Job, job_id, with_for_update=True)
             cancelling.set()
             time.sleep(0.2)  # until they wait, each for what it wants
-            jobs.cancel(session, job_id)
+            control.cancel(session, job_id)
         for future in written:
             future.result()
     assert states_of(store, job_id) == [TrialState.CANCELLED] * len(WRITES)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
-from nas.store import control, jobs, lines, trials
+from nas.store import control, lines, trials
 from nas.store.claims import Claim
 from nas.store.lines import Said
 from nas.store.session import Store
@@ -83,7 +83,7 @@ def test_lines_go_with_their_job(store: Store) -> None:
         gone, kept = kept, gone
     add(store, *said(gone, "a"), *said(kept, "b"))
     with store.write() as session:
-        jobs.cancel(session, job)
+        control.cancel(session, job)
         control.delete(session, job)
     add(store, *said(gone, "of a job that is not there"))
     assert read(store, gone) == ([], False)

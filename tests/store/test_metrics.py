@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from nas.store import jobs, metrics, workers
+from nas.store import control, metrics, workers
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Counter, Dataset, Job, Worker
@@ -33,7 +33,7 @@ def test_jobs_and_trials_are_counted_by_what_they_are(store: Store) -> None:
     add_queued(store, other, 2)
     last = add_job(store)
     with store.write() as session:
-        jobs.cancel(session, last)
+        control.cancel(session, last)
     found = figures(store)
     assert found.jobs == {"running": 2, "cancelled": 1}
     _, rows = counted(store)

@@ -8,10 +8,10 @@ from sqlalchemy import update
 from nas.errors import NotFound, NotReady
 from nas.space import Candidate, Genotype, Shape
 from nas.spec import JobSpec
-from nas.store import files, jobs, trials
+from nas.store import control, files, jobs, phases, trials
 from nas.store.claims import Claim
 from nas.store.history import Replay
-from nas.store.jobs import NewTrial
+from nas.store.phases import NewTrial
 from nas.store.session import Store
 from nas.store.states import Phase, TrialState
 from nas.store.tables import Artifact, Job, Trial
@@ -37,11 +37,11 @@ def succeed(store: Store, *, weights: bool = True) -> tuple[str, Claim]:
     job_id = add_job(store, trials=1)
     searched = run_trial(store)
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     rows = [NewTrial(Phase.FINALIST, 1, candidate(index), digest(index), seed) for index in (60, 61) for seed in (0, 1)]
     with store.write() as session:
-        jobs.go_on(session, seen, [*rows, NewTrial(Phase.REPORT, 0)])
+        phases.go_on(session, seen, [*rows, NewTrial(Phase.REPORT, 0)])
     finalists = [take(store) for _ in rows]
     for index, finalist in enumerate(finalists):
         finish(store, finalist, weights=stored(f"weights {index}") if weights else None)
@@ -49,7 +49,7 @@ def succeed(store: Store, *, weights: bool = True) -> tuple[str, Claim]:
     report = take(store)
     with store.write() as session:
         verdict = {"shipped": {"trial": shipped.number}}
-        jobs.succeed(session, report, verdict, stored("package"), digest(searched.trial_id))
+        phases.succeed(session, report, verdict, stored("package"), digest(searched.trial_id))
     return job_id, shipped
 
 
@@ -75,7 +75,7 @@ def test_a_job_that_has_not_succeeded_has_no_model(store: Store) -> None:
     with pytest.raises(NotReady, match=f"job {job_id} is running"):
         model_of(store, job_id)
     with store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
     with pytest.raises(NotReady, match=f"job {job_id} is cancelled"):
         model_of(store, job_id)
     with pytest.raises(NotFound, match="there is no job 'nope'"):
@@ -153,7 +153,7 @@ def test_an_old_trial_has_the_frame_of_its_job(store: Store) -> None:
     make_old(store, job_id)
     assert model_of(store, job_id).candidate == in_frame(61)
     with store.read() as session:
-        finals = jobs.finals(session, job_id)
+        finals = phases.finals(session, job_id)
         [observed] = Replay(JobSpec.model_validate(jobs.get(session, job_id).spec)).read(session, job_id)
     assert [found.candidate for found in finals if found.candidate] == [in_frame(index) for index in (60, 60, 61, 61)]
     assert observed.candidate.shape == FRAME
@@ -172,5 +172,5 @@ def test_an_old_trial_is_claimed_with_the_frame_of_its_job(store: Store) -> None
     assert again.spec.space.shape() == FRAME
     finish(store, again)
     with store.read() as session:
-        assert jobs.best_searched(session, job_id, 1) == []
+        assert phases.best_searched(session, job_id, 1) == []
     assert trial_of(store, again.trial_id).state == TrialState.COMPLETE

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from nas.store import claims, jobs, queue, retrains, trials
+from nas.store import claims, control, jobs, queue, retrains, trials
 from nas.store.leases import Lease
 from nas.store.queue import Survey
 from nas.store.session import Store, now
@@ -83,7 +83,7 @@ def test_a_retraining_of_a_job_that_has_ended_is_offered(store: Store) -> None:
     job_id = add_job(store, trials=2)
     run_trial(store)
     with store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
     assert offered(store) == []
     with store.write() as session:
         retrains.ask(session, job_id, 0)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import update
 
-from nas.store import jobs, trials, workers
+from nas.store import control, jobs, trials, workers
 from nas.store.overview import Overview, overviews
 from nas.store.session import Store
 from nas.store.states import JobState, Phase
@@ -101,7 +101,7 @@ def cancelled(store: Store) -> None:
     run_trial(store)
     take(store)
     with store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
 
 
 def by_the_clock(store: Store) -> None:
@@ -215,7 +215,7 @@ def test_a_list_of_no_jobs_asks_nothing(store: Store) -> None:
 def test_jobs_are_found_by_their_states(store: Store) -> None:
     running, waiting, gone = add_job(store), add_job(store), add_job(store)
     with store.write() as session:
-        jobs.cancel(session, gone)
+        control.cancel(session, gone)
     take(store)
     assert found(store) == [gone, waiting, running]
     assert found(store, JobState.RUNNING) == [running]
@@ -256,7 +256,7 @@ def test_what_is_found_comes_in_pages_that_cost_the_same(store: Store) -> None:
         add_job(store, name="other")
     for job_id in wanted[::2]:
         with store.write() as session:
-            jobs.cancel(session, job_id)
+            control.cancel(session, job_id)
     for states, expected in (((), wanted[::-1]), ((JobState.CANCELLED,), wanted[::-2])):
         pages: list[str] = []
         costs = []

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from nas.errors import NotFound
-from nas.store import jobs, pareto, retrains, trials
-from nas.store.jobs import NewTrial
+from nas.store import pareto, phases, retrains, trials
 from nas.store.pareto import Front
+from nas.store.phases import NewTrial
 from nas.store.session import Store
 from nas.store.states import Phase
 from tests.support import add_job, candidate, digest, finish, report, run_trial, stored, take
@@ -89,13 +89,13 @@ def test_it_says_which_networks_can_be_downloaded(store: Store) -> None:
     finish(store, taken)
     assert ready() == {0: False, 1: True, 2: False}
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     with store.write() as session:
-        jobs.go_on(session, seen, [NewTrial(Phase.REPORT, 0)])
+        phases.go_on(session, seen, [NewTrial(Phase.REPORT, 0)])
     final = take(store)
     with store.write() as session:
-        jobs.succeed(session, final, {}, stored("package of the job"), digest(2))
+        phases.succeed(session, final, {}, stored("package of the job"), digest(2))
     assert ready() == {0: False, 1: True, 2: True}
 
 

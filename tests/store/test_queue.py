@@ -13,7 +13,7 @@ import torch
 from sqlalchemy import event, update
 
 from nas.settings import Settings
-from nas.store import claims, jobs, queue, trials
+from nas.store import claims, control, jobs, queue, trials
 from nas.store.artifacts import ArtifactStore
 from nas.store.claims import Claim
 from nas.store.leases import Lease
@@ -80,7 +80,7 @@ def test_a_job_of_an_ended_search_still_counts_for_when_its_owner_was_served(sto
     second = owned(store, "ada")
     assert run_trial(store).job_id == first
     with store.write() as session:
-        jobs.cancel(session, first)
+        control.cancel(session, first)
     assert [run_trial(store).job_id for _ in range(2)] == [other, second]
 
 
@@ -205,7 +205,7 @@ def test_what_a_look_costs_does_not_grow_with_jobs_and_trials_that_have_ended(st
     ended = [add_job(store, trials=1) for _ in range(30)]
     with store.write() as session:
         for job_id in ended:
-            jobs.cancel(session, job_id)
+            control.cancel(session, job_id)
     with store.read() as session:
         statement = queue.STANDINGS
         rows = session.execute(statement).all()

@@ -8,7 +8,7 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import event, select, update
 
-from nas.store import control, jobs, trials
+from nas.store import control, trials
 from nas.store.claims import Claim
 from nas.store.session import Store, now
 from nas.store.states import TrialState
@@ -107,7 +107,7 @@ def test_the_trial_of_a_job_that_was_deleted_is_lost(store: Store) -> None:
     job_id = add_job(store)
     lost = take(store, "ada")
     with store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
     add_job(store)
     kept = take(store, "ada")
     with store.write() as session:

@@ -3,9 +3,9 @@
 import pytest
 
 from nas.errors import IllegalTransition, NotFound, NotReady
-from nas.store import jobs, moves, retrains, trials
+from nas.store import control, moves, phases, retrains, trials
 from nas.store.claims import Claim
-from nas.store.jobs import NewTrial
+from nas.store.phases import NewTrial
 from nas.store.retrains import FIRST_NUMBER
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
@@ -56,13 +56,13 @@ def retrain(store: Store, word: str = "package") -> Claim:
 
 def succeed(store: Store, winner: str) -> None:
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     with store.write() as session:
-        jobs.go_on(session, seen, [NewTrial(Phase.REPORT, 0)])
+        phases.go_on(session, seen, [NewTrial(Phase.REPORT, 0)])
     final = take(store)
     with store.write() as session:
-        jobs.succeed(session, final, {}, stored("package of the job"), winner)
+        phases.succeed(session, final, {}, stored("package of the job"), winner)
 
 
 # --- asking
@@ -143,7 +143,7 @@ def test_a_job_in_any_state_has_its_networks_retrained(store: Store, end: str) -
         if end == "failed":
             moves.fail(session, session.get_one(Job, job_id), "broken")
         elif end == "cancelled":
-            jobs.cancel(session, job_id)
+            control.cancel(session, job_id)
     if end == "succeeded":
         succeed(store, digest(second.trial_id))
     before = job_of(store, job_id)
@@ -164,7 +164,7 @@ def test_a_retraining_whose_worker_vanishes_is_taken_by_another_one(store: Store
     job_id = add_job(store)
     run_trial(store)
     with store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
     ask(store, job_id, 0)
     lost = claim(store, "ada")
     assert lost is not None
@@ -180,7 +180,7 @@ def test_a_job_does_not_wait_for_a_retraining(store: Store) -> None:
     run_trial(store)
     ask(store, job_id, 0)
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     assert seen.job_id == job_id
     assert seen.finals == ()
@@ -302,7 +302,7 @@ def test_a_lease_is_renewed_for_a_retraining_of_a_job_that_has_ended(store: Stor
     job_id = add_job(store)
     run_trial(store)
     with store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
     ask(store, job_id, 0)
     taken = claim(store)
     assert taken is not None

@@ -5,7 +5,7 @@ import pytest
 from nas.errors import LeaseLost
 from nas.search.pruning import make_pruner
 from nas.spec import JobSpec
-from nas.store import jobs, trials
+from nas.store import control, phases, trials
 from nas.store.claims import Claim, Rungs
 from nas.store.history import Replay
 from nas.store.session import Store
@@ -180,7 +180,7 @@ def test_a_job_with_paused_trials_only_is_at_a_standstill_when_none_is_added(sto
     job_id = add_job(store, trials=1, epochs=8, pruning=HALVING)
     to_a_rung(store)
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     assert seen.job_id == job_id
 
@@ -189,12 +189,12 @@ def test_a_standstill_is_over_when_a_trial_was_promoted_meanwhile(store: Store) 
     job_id = add_job(store, trials=1, epochs=8, pruning=HALVING)
     to_a_rung(store)
     with store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     assert promote(store, 0) is not None
     with store.write() as session:
-        assert not jobs.go_on(session, seen, [])
-        jobs.fail(session, seen, "nothing came to an end")
+        assert not phases.go_on(session, seen, [])
+        phases.fail(session, seen, "nothing came to an end")
     assert job_of(store, job_id).state == JobState.RUNNING
 
 
@@ -202,29 +202,29 @@ def test_paused_trials_end_when_the_search_is_over_and_leave_no_checkpoint(store
     job_id = add_job(store, trials=2, epochs=8, pruning=HALVING)
     first, second = to_a_rung(store), to_a_rung(store)
     with store.write() as session:
-        assert jobs.end_paused(session, job_id) == []  # the search is not over
+        assert phases.end_paused(session, job_id) == []  # the search is not over
     with store.read() as session:
-        assert jobs.leftover(session) is None
+        assert phases.leftover(session) is None
     with store.write() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
         assert seen is not None
-        jobs.go_on(session, seen, [jobs.NewTrial(Phase.REPORT, 0)])
+        phases.go_on(session, seen, [phases.NewTrial(Phase.REPORT, 0)])
     with store.read() as session:
-        assert jobs.leftover(session) == job_id
+        assert phases.leftover(session) == job_id
     with store.write() as session:
-        left = jobs.end_paused(session, job_id)
+        left = phases.end_paused(session, job_id)
     assert len(set(left)) == 2
     assert states_of(store, job_id)[:2] == [TrialState.PRUNED] * 2
     assert {trial_of(store, one.trial_id).reason for one in (first, second)} == {Reason.RUNG}
     with store.read() as session:
-        assert jobs.leftover(session) is None
+        assert phases.leftover(session) is None
 
 
 def test_cancelling_a_job_cancels_its_paused_trials(store: Store) -> None:
     job_id = add_job(store, epochs=8, pruning=HALVING)
     to_a_rung(store)
     with store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
     assert states_of(store, job_id) == [TrialState.CANCELLED]
     assert rungs(store) == []
 

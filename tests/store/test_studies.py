@@ -1,5 +1,8 @@
 """The search trials of a job, read for a study and for a model of them."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from nas.errors import InvalidInput, NotFound
@@ -10,7 +13,7 @@ from nas.store import jobs, studies
 from nas.store.history import Replay
 from nas.store.session import Store
 from nas.store.states import Reason, TrialState
-from tests.support import add_job, candidate, finish, propose, report, run_trial, take, trial_of
+from tests.support import add_job, candidate, finish, propose, report, run_trial, take
 
 
 def busy_job(store: Store) -> str:
@@ -75,30 +78,30 @@ def test_a_cursor_that_was_not_handed_out_is_refused(store: Store, cursor: str) 
 def test_what_is_observed_is_what_strategies_see(store: Store) -> None:
     job_id = busy_job(store)
     run_trial(store, 0.7)
+    refused = take(store)
+    propose(store, refused, 6)
+    finish(store, refused, TrialState.INFEASIBLE, reason=Reason.INFEASIBLE, error="it has too many parameters")
     with store.read() as session:
         job = jobs.get(session, job_id)
         spec = JobSpec.model_validate(job.spec)
         seen = studies.observed(session, job, spec)
-        expected = Replay(spec).read(session, job_id)
         networks = studies.candidates(session, job_id, spec, [one.number for _, one in seen])
-    plain: list[Observation[object]] = [
-        Observation(
-            one.number,
-            networks[one.number],
-            one.finished,
-            one.complete,
-            one.epoch,
-            one.score,
-            one.infeasible,
-            one.paused,
-            one.rungs,
-            one.others,
-        )
-        for _, one in seen
+        as_strategies_see: list[Observation[Any]] = [*Replay(spec).read(session, job_id)]
+    assert [replace(one, candidate=None) for one in as_strategies_see] == [one for _, one in seen]
+    assert {one.number: one.candidate for one in as_strategies_see} == networks
+    found = [
+        (one.number, str(state), one.finished, one.complete, one.epoch, one.score, one.infeasible, one.others)
+        for state, one in seen
     ]
-    assert plain == expected
-    assert [state for state, _ in seen][:3] == ["complete", "complete", "pruned"]
-    assert trial_of(store, 1).state == "complete"
+    assert found == [
+        (0, "complete", True, True, 3, pytest.approx(0.43), False, (-1000.0,)),
+        (1, "complete", True, True, 3, pytest.approx(0.83), False, (-1001.0,)),
+        (2, "pruned", True, False, 1, pytest.approx(0.61), False, (-1002.0,)),
+        (3, "failed", True, False, 1, None, False, ()),
+        (4, "running", False, False, 1, pytest.approx(0.3), False, (-1004.0,)),
+        (6, "complete", True, True, 3, pytest.approx(0.7), False, (-1007.0,)),
+        (7, "infeasible", True, False, 0, None, True, ()),
+    ]
 
 
 def test_networks_are_read_whatever_their_number(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

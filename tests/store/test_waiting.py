@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, update
 
-from nas.store import jobs, workers
+from nas.store import control, jobs, workers
 from nas.store.session import Store, now
 from nas.store.states import JobState, advance
 from nas.store.tables import Dataset, Job
@@ -175,7 +175,7 @@ def test_what_it_costs_does_not_grow_with_trials_and_ended_jobs(store: Store) ->
     for _ in range(5):
         finish(store, take(store, "bob"))
         with store.write() as session:
-            jobs.cancel(session, add_job(store))
+            control.cancel(session, add_job(store))
     assert job_of(store, job_id).next_number == 6
     assert questions() == before
 

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import func, select
 
 from nas.errors import IllegalTransition, LeaseLost
-from nas.store import jobs, moves, trials
+from nas.store import control, jobs, moves, phases, trials
 from nas.store.claims import Claim
-from nas.store.jobs import NewTrial
+from nas.store.phases import NewTrial
 from nas.store.session import Store
 from nas.store.states import ACTIVE_JOB, BUSY_TRIAL, FINISHED_TRIAL, JobState, Phase, Reason, TrialState
 from nas.store.tables import Artifact, Epoch, Incumbent, Job, Trial
@@ -114,8 +114,8 @@ class World:
         taken = self._claim()
         if taken.phase == Phase.REPORT:
             with self.store.write() as session:
-                winner = jobs.best_searched(session, taken.job_id, 1)[0].digest
-                jobs.succeed(session, taken, {"won": True}, stored("package"), winner or "")
+                winner = phases.best_searched(session, taken.job_id, 1)[0].digest
+                phases.succeed(session, taken, {"won": True}, stored("package"), winner or "")
             return
         state = self.rng.choice([TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.INFEASIBLE])
         finish(self.store, taken, state, weights=self.rng.choice([None, stored("weights")]))
@@ -152,10 +152,10 @@ class World:
 
     def end_paused(self) -> None:
         with self.store.read() as session:
-            job_id = jobs.leftover(session)
+            job_id = phases.leftover(session)
         if job_id is not None:
             with self.store.write() as session:
-                jobs.end_paused(session, job_id)
+                phases.end_paused(session, job_id)
 
     def renew(self) -> None:
         with self.store.write() as session:
@@ -168,7 +168,7 @@ class World:
     def cancel(self) -> None:
         if self.job_ids:
             with self.store.write() as session:
-                jobs.cancel(session, self.rng.choice(self.job_ids))
+                control.cancel(session, self.rng.choice(self.job_ids))
 
     def close_search(self) -> None:
         if self.job_ids:
@@ -177,23 +177,23 @@ class World:
 
     def go_on(self) -> None:
         with self.store.read() as session:
-            seen = jobs.standstill(session)
+            seen = phases.standstill(session)
             if seen is None:
                 return
-            best = jobs.best_searched(session, seen.job_id, 1)
-        phases = {final.phase for final in seen.finals}
+            best = phases.best_searched(session, seen.job_id, 1)
+        there = {final.phase for final in seen.finals}
         rows = []
-        if Phase.FINALIST not in phases:
+        if Phase.FINALIST not in there:
             rows = [
                 NewTrial(Phase.FINALIST, 2, found.candidate, found.digest, seed) for found in best for seed in (0, 1)
             ]
-        elif Phase.REPORT not in phases:
+        elif Phase.REPORT not in there:
             rows = [NewTrial(Phase.REPORT, 0)]
         with self.store.write() as session:
             if rows:
-                jobs.go_on(session, seen, rows)
+                phases.go_on(session, seen, rows)
             else:
-                jobs.fail(session, seen, "there is nothing to go on with")
+                phases.fail(session, seen, "there is nothing to go on with")
 
 
 def check(store: Store, job_ids: list[str]) -> None:

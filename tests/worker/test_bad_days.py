@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from nas.store import jobs
+from nas.store import control, jobs
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Artifact, Dataset, Epoch, Job, Tally, Trial
@@ -189,7 +189,7 @@ def test_cancelling_stops_a_running_trial_within_ten_seconds(tmp_path: Path, spe
     with worker(settings, log):
         trial = wait_for_epoch(store, job_id, 1)
         with store.write() as session:
-            jobs.cancel(session, job_id)
+            control.cancel(session, job_id)
         until(lambda: "nothing is written" in log.read_text(), "the worker's notice", seconds=10)
         frozen = rows_of(store, trial)
         next_job = add_job(settings, store, TINY)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from nas.model import Network
 from nas.result.publish import Retrained
 from nas.result.report import Report, choose_winner
-from nas.store import control, jobs
+from nas.store import control, extension, jobs
 from nas.store.session import Store
 from nas.store.states import ENDED_JOB, JobState, Phase, TrialState
 from nas.store.tables import Job, Trial
@@ -112,7 +112,7 @@ def test_an_extended_search_ends_as_one_that_had_the_budget_at_once(tmp_path: Pa
             run_while(context, job_id, *ALL)
             if first < 6:
                 with store.write() as session:
-                    control.extend(session, job_id, {"trials": 6})
+                    extension.extend(session, job_id, {"trials": 6})
                 run_while(context, job_id, *ALL)
             assert job_of(context, job_id).state == JobState.SUCCEEDED, job_of(context, job_id).reason
             outcomes.append((searched(context, job_id), reports.runs))
@@ -129,7 +129,7 @@ def test_a_trial_with_long_epochs_stops_soon_after_its_job_was_cancelled(tmp_pat
     with worker(settings, log):
         until(lambda: begun(store, job_id), "the trial's start")
         with store.write() as session:
-            jobs.cancel(session, job_id)
+            control.cancel(session, job_id)
         until(lambda: "nothing is written" in log.read_text(), "the worker's notice", seconds=10)
         with store.read() as session:
             trial = session.get_one(Trial, begun(store, job_id))
@@ -157,7 +157,7 @@ def test_nothing_of_a_trial_that_was_taken_away_stays_in_memory(tmp_path: Path, 
                 if what == "pause":
                     control.pause(session, job_id)
                 elif what == "cancel":
-                    jobs.cancel(session, job_id)
+                    control.cancel(session, job_id)
                 else:
                     control.delete(session, job_id, force=True)
 

@@ -13,7 +13,7 @@ import torch
 from sqlalchemy import select
 
 from nas.settings import Settings
-from nas.store import jobs, workers
+from nas.store import control, workers
 from nas.store.artifacts import ArtifactStore
 from nas.store.session import Store
 from nas.store.states import Phase, TrialState
@@ -221,7 +221,7 @@ def test_what_a_trial_held_is_free_however_it_ended(
         asked[0] += 1
         if how == "cancelled" and asked[0] == 3:
             with store.write() as session:
-                jobs.cancel(session, job_id)
+                control.cancel(session, job_id)
             heartbeat.beat()
         return how == "stopped" and asked[0] > 3
 
@@ -248,7 +248,7 @@ def test_what_a_trial_held_is_free_however_it_ended(
         if how == "complete":
             assert trial.peak_bytes is not None
         with store.write() as session:
-            jobs.cancel(session, job_id)
+            control.cancel(session, job_id)
         del context
         assert room.leaked_bytes == 0, how
         if how == "first":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nas.store import jobs, trials, workers
+from nas.store import control, trials, workers
 from nas.store.session import Store
 from nas.store.states import TrialState
 from tests.support import LEASE_S, add_job, expire, open_store, take, trial_of
@@ -37,7 +37,7 @@ def test_a_grip_learns_that_its_claim_is_lost_and_the_others_keep_theirs(store: 
     heartbeat.beat()
     assert [grip.lost for grip in grips] == [False, False]
     with store.write() as session:
-        jobs.cancel(session, claims[0].job_id)
+        control.cancel(session, claims[0].job_id)
     heartbeat.beat()
     assert [grip.lost for grip in grips] == [True, False]
     grips[0].keep(None)

@@ -10,7 +10,7 @@ import torch
 
 import nas
 import worker.retrain
-from nas.store import jobs, listing, retrains
+from nas.store import control, listing, retrains
 from nas.store.retrains import FIRST_NUMBER
 from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Trial
@@ -28,7 +28,7 @@ def searched(context: Context, **changes: Any) -> str:
     job_id = add(context, **PLAIN | changes)
     run_while(context, job_id, *SEARCHING)
     with context.store.write() as session:
-        jobs.cancel(session, job_id)
+        control.cancel(session, job_id)
     return job_id
 
 
@@ -83,7 +83,7 @@ def test_it_is_trained_as_the_finalist_of_that_network_was(tmp_path: Path) -> No
             t.number for t in trials_of(context, job_id) if t.phase == Phase.SEARCH and t.digest == finalist.digest
         ]
         with store.write() as session:
-            jobs.cancel(session, job_id)
+            control.cancel(session, job_id)
         again = ask(context, job_id, number)
         step(context)
         assert trial(context, job_id, again).accuracy == finalist.accuracy

@@ -246,3 +246,21 @@ def test_a_network_too_large_for_the_device_is_tried_again_once_and_is_no_accura
         assert job_of(context, job_id).state == JobState.RUNNING  # four in a row are no fault of the machine
         seen = context.history(job_id, JobSpec.model_validate(job_of(context, job_id).spec))
         assert [(one.finished, one.complete, one.score) for one in seen] == [(True, False, None)] * 4
+
+
+def test_a_job_whose_plugin_is_not_here_keeps_a_worker_from_no_other_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_store("sqlite", tmp_path) as store, a_worker(store, tmp_path) as context:
+        elsewhere = add(context, priority=9)
+        here = add(context, strategy="random", budget={"trials": 1, "epochs": 1})
+        with store.write() as session:
+            job = session.get_one(Job, elsewhere)
+            job.spec = job.spec | {"strategy": "mine"}
+        steps = [step(context) for _ in range(3)]
+        assert steps[:2] == [False, True]
+        assert trials_of(context, here)[0].state == TrialState.COMPLETE
+        assert (job_of(context, elsewhere).state, trials_of(context, elsewhere)) == (JobState.QUEUED, [])
+        said = [record.getMessage() for record in caplog.records if elsewhere in record.getMessage()]
+        assert len(said) == 1
+        assert "NAS_PLUGINS" in said[0]

@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas.errors import DatasetUnready, DiskFull, Stopped
+from nas.errors import DatasetUnready, DiskFull, SpecUnreadable, Stopped
 from nas.store import drivers, jobs
 from nas.store.specs import spec_of
 from worker.cluster.deaths import NodeLost
@@ -77,7 +77,7 @@ def _take_and_drive(context: Context, job_id: str) -> bool:
             joined(context.settings.ray_address, context.cores),
         ):
             _drive(context, job_id, term, holding)
-    except (ClusterAway, DatasetUnready, DiskFull) as error:
+    except (ClusterAway, DatasetUnready, DiskFull, SpecUnreadable) as error:
         log.warning("job %s waits: %s", job_id, error)
         _rests[job_id] = time.monotonic() + REST_S
         _release(context, job_id, term)
