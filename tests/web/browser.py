@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, ViewportSize, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 """What a machine may call it; tests/web/install.sh looks for the same."""
@@ -26,7 +26,7 @@ QUIET = (
 """Nothing that only a person's browser needs."""
 SCREENSHOTS = Path(os.environ.get("NAS_SCREENSHOTS") or Path(__file__).parents[2] / "screenshots")
 WAIT_MS = 20_000
-WIDE = {"width": 1280, "height": 800}
+WIDE: ViewportSize = {"width": 1280, "height": 800}
 
 
 @contextmanager
@@ -65,8 +65,7 @@ class Watch:
 
     def check(self) -> None:
         """Fails if a page has done something that was not expected."""
-        left = [fault for fault in self.faults if not any(re.search(each, fault) for each in self.expected)]
-        assert left == []
+        assert unexpected(self.faults, self.expected) == []
 
     def _says(self, line: ConsoleMessage) -> None:
         if line.type in ("error", "warning"):
@@ -79,6 +78,11 @@ class Watch:
     def _fails(self, request: Request) -> None:
         if "ERR_ABORTED" not in (request.failure or ""):  # what was asked for a page that was left
             self.faults.append(f"failed: {request.url} {request.failure}")
+
+
+def unexpected(faults: list[str], expected: list[str]) -> list[str]:
+    """The faults that have none of the patterns."""
+    return [fault for fault in faults if not any(re.search(each, fault) for each in expected)]
 
 
 @contextmanager

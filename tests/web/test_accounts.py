@@ -73,6 +73,11 @@ def test_what_changes_something_needs_the_token_and_the_pages_have_it(guarded: G
         page.goto("/login")
         log_in(page, guarded.key)
         page.get_by_role("link", name="of ann").click()
+        page.get_by_role("button", name="Pause").wait_for()
+        other = page.context.new_page()
+        other.goto("/login")
+        with page.expect_response("**/session"):  # the login, and with it the token, is another one now
+            log_in(other, guarded.key)
         assert page.evaluate(ASK, {}) == 403
         assert page.evaluate(ASK, {"X-CSRF-Token": "guessed"}) == 403
         page.get_by_role("button", name="Pause").click()
@@ -91,7 +96,9 @@ def test_who_is_out_sees_nothing_more(guarded: Guarded, browser: Browser, way: s
         expect(page.get_by_role("link", name="of ann")).to_be_visible()
         [cookie] = page.context.cookies()
         if way == "log out":
-            page.get_by_role("button", name="Log out").click()
+            other = page.context.new_page()
+            other.goto("/datasets")
+            other.get_by_role("button", name="Log out").click()
         else:
             with guarded.api.store.write() as session:
                 keys.revoke(session, guarded.key)

@@ -1,25 +1,13 @@
-"""The pages that ask for jobs and list them, in a real browser on a real service without workers."""
+"""The form that asks for a job, in a real browser on a real service without workers."""
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import expect
 
-from api.main import create_app
-from nas.settings import Settings
 from nas.space.operations import DEFAULT_OPERATIONS
-from nas.store import datasets
-from nas.store.states import JobState
-from nas.store.tables import Job
-from tests.api.client import ApiClient, calling
-from tests.api.served import listening
-from tests.support import database, random_images
+from tests.web.site import Site
 
 ASKED: dict[str, Any] = {
     "dataset": "squares",
@@ -44,79 +32,6 @@ ASKED: dict[str, Any] = {
     "seed": 7,
 }
 """Of every kind of field one that is not as it would be anyway."""
-
-
-@dataclass(frozen=True)
-class Site:
-    api: ApiClient
-    url: str
-    page: Page
-    context: BrowserContext
-    said: list[str] = field(default_factory=list)
-
-    def spec(self) -> Any:
-        """What the form would send."""
-        text: str = self.page.get_by_label("The job as JSON").input_value()
-        return json.loads(text)
-
-    def new(self, query: str = "") -> None:
-        self.page.goto(f"{self.url}/new{query}")
-        expect(self.page.get_by_role("button", name="Start the search")).to_be_visible()
-
-    def write(self, spec: Any) -> None:
-        """Types the spec into the form's JSON."""
-        self.page.get_by_label("The job as JSON").evaluate("box => { box.closest('details').open = true; }")
-        self.page.get_by_label("The job as JSON").fill(spec if isinstance(spec, str) else json.dumps(spec))
-
-    def start(self) -> str:
-        """Starts the search; the new job's id."""
-        self.page.get_by_role("button", name="Start the search").click()
-        self.page.wait_for_url("**/jobs/*")
-        return self.page.url.rpartition("/")[2]
-
-    def stored(self, job: str) -> dict[str, Any]:
-        spec: dict[str, Any] = self.api.get(f"/v1/jobs/{job}").json()["spec"]
-        return spec
-
-
-@pytest.fixture(scope="module")
-def whole(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("site")
-    given = {"NAS_HOME": str(home), "NAS_DATABASE_URL": database("sqlite", home), "NAS_MAX_OPEN_JOBS": "1000"}
-    app = create_app(Settings.read(given))
-    with calling(app) as api:
-        datasets.add(api.store, api.artifacts, "squares", random_images(8))
-        with listening(app) as url:
-            context = browser.new_context(viewport={"width": 1280, "height": 900})
-            context.set_default_timeout(15_000)
-            page = context.new_page()
-            site = Site(api, url, page, context)
-            listen(site)
-            yield site
-            context.close()
-
-
-def listen(site: Site) -> None:
-    """Notes what a page must not do: raise, ask another host, break the policy."""
-
-    def asks(request: Request) -> None:
-        if not request.url.startswith((f"{site.url}/", "data:", "blob:")):
-            site.said.append(request.url)
-
-    def says(line: ConsoleMessage) -> None:
-        if "Security Policy" in line.text:
-            site.said.append(line.text)
-
-    site.page.on("pageerror", lambda error: site.said.append(str(error)))
-    site.page.on("request", asks)
-    site.page.on("console", says)
-
-
-@pytest.fixture
-def site(whole: Site) -> Iterator[Site]:
-    """Whose scripts raise nothing meanwhile, ask no other host, and keep to the policy."""
-    yield whole
-    assert whole.said == []
 
 
 def leaves(schema: Any, definitions: Any, prefix: str = "") -> Iterator[str]:
@@ -219,6 +134,59 @@ def test_what_the_service_refuses_stands_at_its_field_while_one_types(site: Site
     expect(cells).not_to_have_attribute("aria-invalid", "true")
 
 
+def test_a_search_that_is_wrong_is_not_asked_for(site: Site) -> None:
+    site.new("?dataset=squares")
+    site.page.get_by_label("Trials").fill("0")
+    site.page.keyboard.press("Enter")  # before the form was checked by itself
+    expect(site.page.locator(".faults")).to_be_focused()
+    expect(site.page.locator(".faults")).to_contain_text("budget.trials: it has to be 1 or more")
+    assert site.page.url.endswith("/new?dataset=squares")
+
+
+def test_what_was_filled_in_is_there_when_one_comes_back(site: Site) -> None:
+    site.new("?dataset=squares")
+    page, wanted = site.page, {"dataset": "squares", "space": {"cells": 3}}
+    page.get_by_text("What may be searched: the space").click()
+    with page.expect_response("**/estimate?*"):
+        page.get_by_role("spinbutton", name="Cells", exact=True).fill("3")
+    page.get_by_role("link", name="Data sets").click()
+    expect(page.get_by_role("heading", name="Data sets")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("button", name="Start the search")).to_be_visible()
+    assert site.spec() == wanted
+    page.reload()
+    expect(page.get_by_role("button", name="Start the search")).to_be_visible()
+    assert site.spec() == wanted
+    page.get_by_role("link", name="New job", exact=True).click()  # another one begins with nothing
+    expect(page.get_by_label("Data set")).to_have_value("")
+
+
+def test_on_a_phone_the_estimate_is_a_line_away_and_nothing_is_cut(site: Site) -> None:
+    site.page.set_viewport_size({"width": 360, "height": 740})
+    site.new("?dataset=squares")
+    button = site.page.get_by_role("button", name="Start the search")
+    line = site.page.get_by_role("link", name="about ")
+    expect(line).to_contain_text("for 24 trials")
+    expect(line).to_be_in_viewport()
+    line.press("Enter")
+    told = site.page.get_by_role("complementary", name="What it would take")
+    expect(told).to_be_focused()
+    expect(told).to_be_in_viewport()
+    expect(button).to_be_in_viewport()
+    boxes = told.bounding_box(), button.bounding_box()
+    assert boxes[0]
+    assert boxes[1]
+    assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"], "the button stays below while the estimate is read"
+    site.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    cut = """() => [...document.querySelectorAll("main input[placeholder]")].filter((box) => {
+      const style = getComputedStyle(box), pen = document.createElement("canvas").getContext("2d");
+      pen.font = style.font;
+      const room = box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+      return box.type !== "checkbox" && pen.measureText(box.placeholder).width > room;
+    }).map((box) => box.placeholder)"""
+    assert site.page.evaluate(cut) == []
+
+
 def test_what_no_field_can_say_is_told_all_the_same(site: Site) -> None:
     site.new()
     site.write({"dataset": "squares", "nope": 1})
@@ -248,84 +216,10 @@ def test_pressed_again_after_a_broken_connection_it_is_one_job(site: Site) -> No
         route.abort()
 
     site.page.route("**/v1/jobs", answer_is_lost, times=1)
+    site.watch.expect("ERR_FAILED")  # the broken connection
     site.page.get_by_role("button", name="Start the search").click()
     expect(site.page.locator(".faults")).to_contain_text("does not answer")
     job = site.start()
     found = site.api.get("/v1/jobs?q=only%20once").json()["items"]
     assert [each["id"] for each in found] == [job]
     assert len(sent) == 1
-
-
-def test_images_can_be_added_from_the_form(site: Site, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "own.npz", images=rng.integers(0, 255, (60, 8, 8), dtype=np.uint8), labels=np.arange(60) % 3)
-    site.new()
-    site.page.get_by_text("Upload images of your own").click()
-    site.page.locator("input[type=file]").set_input_files(tmp_path / "own.npz")
-    expect(site.page.get_by_label("Call it")).to_have_value("own")
-    site.page.get_by_label("Call it").fill("digits")
-    site.page.get_by_role("button", name="Upload", exact=True).click()
-    expect(site.page.locator(".upload [role=alert]")).to_contain_text("a built-in data set has that name")
-    site.page.get_by_label("Call it").fill("of my own")
-    site.page.get_by_role("button", name="Upload", exact=True).click()
-    expect(site.page.get_by_label("Data set")).to_have_value("of my own")
-    assert site.spec() == {"dataset": "of my own"}
-    assert site.api.get("/v1/datasets/of my own").json()["images"] == 60
-
-
-def test_the_list_is_filtered_and_its_address_says_how(site: Site) -> None:
-    jobs = [site.api.add_job(name=name) for name in ("needle one", "needle two", "hay")]
-    with site.api.store.write() as session:
-        row = session.get_one(Job, jobs[1])
-        row.state, row.reason = JobState.FAILED, "<i>the trials</i> failed"
-    page = site.page
-    page.goto(site.url)
-    page.get_by_role("searchbox").fill("needle")
-    expect(page.get_by_role("row")).to_have_count(3)  # the head, and two
-    page.get_by_role("button", name="failed").click()
-    expect(page.get_by_role("row")).to_have_count(2)
-    expect(page.get_by_role("row").nth(1)).to_contain_text("<i>the trials</i> failed")
-    assert page.url.endswith("/?state=failed&q=needle")
-    page.reload()
-    expect(page.get_by_role("row")).to_have_count(2)
-    expect(page.get_by_role("button", name="failed")).to_have_attribute("aria-pressed", "true")
-    page.get_by_role("searchbox").fill("nothing like it")
-    expect(page.get_by_role("heading", name="No job is like that")).to_be_visible()
-
-
-def test_a_new_job_comes_into_the_list_and_the_focus_stays(site: Site) -> None:
-    site.api.add_job(name="looked at")
-    page = site.page
-    page.goto(site.url)
-    page.get_by_role("link", name="looked at").focus()
-    site.api.add_job(name="has just come")
-    expect(page.get_by_role("link", name="has just come")).to_be_visible()
-    expect(page.get_by_role("link", name="looked at")).to_be_focused()
-
-
-def test_the_api_is_documented_without_any_other_host(site: Site) -> None:
-    site.page.goto(f"{site.url}/docs")
-    expect(site.page.get_by_role("heading", name="NAS service")).to_be_visible()
-    expect(site.page.get_by_text("/v1/jobs/{job_id}/dashboard")).to_be_visible()
-
-
-@pytest.mark.parametrize(
-    ("wanted", "path"),
-    [
-        ("/datasets?x=1", "/datasets?x=1"),
-        ("//evil.example/", "/"),
-        ("/\\evil.example/", "/"),
-        ("https://evil.example/", "/"),
-        ("javascript:alert(1)", "/"),
-        ("/login?next=/login", "/"),
-    ],
-)
-def test_after_the_login_one_is_on_a_page_of_this_site(site: Site, wanted: str, path: str) -> None:
-    page = site.page
-    page.goto(f"{site.url}/login?next={wanted}")
-    expect(page.get_by_label("Key")).to_be_focused()
-    page.get_by_label("Key").fill("nas_any")  # the service has no keys, and lets everybody in
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"{site.url}{path}")
-    kept = page.evaluate("() => JSON.stringify([localStorage, sessionStorage, history.state, document.cookie])")
-    assert "nas_any" not in kept + page.url

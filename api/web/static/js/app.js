@@ -119,6 +119,9 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chos
 
 // --- who is logged in
 
+let who = null; // whose pages these are
+const tabs = new BroadcastChannel(`session ${root}`); // who logs in or out in one tab does so in all of them
+
 /** Shows who is logged in; resolves to whether the pages can be shown, which they cannot where a key is missing. */
 async function account() {
   const place = document.getElementById("account");
@@ -126,6 +129,7 @@ async function account() {
   try {
     const found = await ask("/session");
     useCsrf(found.csrf ?? null);
+    who = found.owner;
     fill(place, found.login ? [h("span", { class: "small muted" }, `${found.owner} (${found.scope}) `), h("button", { class: "quiet", type: "button", onclick: logOut }, "Log out")] : null);
     return !found.required;
   } catch {
@@ -138,6 +142,7 @@ async function account() {
 async function logOut() {
   try {
     await ask("/session", { method: "DELETE" });
+    tabs.postMessage("out");
     useCsrf(null);
     fill(document.getElementById("account"));
     await go("/login");
@@ -155,9 +160,15 @@ function toLogin() {
   go(`/login?next=${encodeURIComponent(back)}`, { replace: true });
 }
 
-document.addEventListener("logged-in", account);
+tabs.addEventListener("message", async () => {
+  const before = who;
+  if (!(await account())) toLogin();
+  else if (who !== before) render(); // what is shown is somebody else's
+});
+document.addEventListener("logged-in", () => { account(); tabs.postMessage("in"); });
 document.addEventListener("logged-out", toLogin);
 addEventListener("error", (event) => event.message && notify(`The page has a fault: ${event.message}`, "bad"));
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault()); // a file dropped beside a box would replace the page
 addEventListener("online", () => notify("The network is back."));
 
 // Not awaited here: pages import this module, and would wait for it while it waits for them.

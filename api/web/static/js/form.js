@@ -8,7 +8,7 @@ import { at, bounds, canonical, described, forms, label, put, resolve } from "./
 /**
  * A form over the fields of a schema.
  *
- * `names[path]` has the values that a field is known to take where its schema does not say them: [value, words] each.
+ * `names[path]` has the values that a field is known to take where its schema does not say them: [value, words, few words] each.
  * `changed()` is called whenever something was typed or chosen. What comes back: `field(path)` → element;
  * `paths(prefix)`; `add(prefix, schema)` and `drop(prefix)` for fields that come and go; `get()` → the spec, with what was
  * changed only; `set(spec)`; `fault(errors)` → the errors with the field each of them stands at; `count(prefix)` → changed fields.
@@ -134,9 +134,15 @@ function plainControl(value, attributes, { names, placeholder, default: usual })
   const known = value.enum?.map((each) => [each, String(each)]) ?? names;
   if (value.type === "boolean" && usual !== undefined) return check({ default: usual }, attributes);
   if (value.type === "boolean") return select([[true, "yes"], [false, "no"]], { ...attributes, placeholder: placeholder || "default" });
-  if (known && !names?.free) return select(known, { ...attributes, placeholder: placeholder ? `default (${known.find(([each]) => String(each) === placeholder)?.[1] ?? placeholder})` : "choose…" });
+  if (known && !names?.free) return select(known, { ...attributes, placeholder: placeholder ? `default (${shortly(known, placeholder)})` : "choose…" });
   if (value.type === "integer" || value.type === "number") return number(value, { ...attributes, placeholder });
   return text(value, { ...attributes, placeholder, names: known?.map(([each]) => each) });
+}
+
+/** A known value in few words: what stands in a closed box must not be cut. */
+function shortly(known, value) {
+  const [, words, short] = known.find(([each]) => String(each) === value) ?? [null, value];
+  return short ?? words;
 }
 
 /** Several values that the search chooses from. */

@@ -60,10 +60,12 @@ export function makeLayout({ form, schema, strategies, brief, stored, start, typ
       const found = strategies.find((item) => item.name === wanted);
       if (found) form.add("options", found.options);
       fill(options, form.paths("options").map(form.field));
-      fill(about, found ? found.source && `After ${found.source}` : null);
+      fill(about, found && `${sentence(found.summary)}${found.source ? ` ${sentence(`after ${found.source}`)}` : ""}`);
     },
   };
 }
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.?!]$/.test(text) ? "" : "."}`;
 
 function entry({ field, mend, path, input }) {
   const show = (event) => { event.preventDefault(); reveal(input); };

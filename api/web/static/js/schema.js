@@ -37,7 +37,10 @@ export function label(name) {
 export function described(schema) {
   const text = (schema.description ?? "").replace(/(^|; )GET \S+ [^;]*/, ""); // where a program finds what the form shows
   const found = /(?:^|; )null: (.+)$/.exec(text);
-  return found ? { hint: text.slice(0, found.index), empty: found[1] } : { hint: text, empty: null };
+  if (!found) return { hint: text, empty: null };
+  const hint = text.slice(0, found.index);
+  if (!found[1].startsWith("what suits")) return { hint, empty: found[1] };
+  return { hint: [hint, `automatic: ${found[1]}`].filter(Boolean).join("; "), empty: "automatic" }; // too long for a box
 }
 
 /** The bounds of a number or of a list's length in words, or "". */

@@ -3,12 +3,13 @@
 import { Away, Problem, csrfToken, root } from "./api.js";
 import { fill, h, notify, unique } from "./dom.js";
 import { duration } from "./format.js";
+import { mend } from "./validity.js";
 
 const KINDS = ".zip,.npz,.parquet";
 
 /** An element that sends a data set; `stored(info)` hears of the one that is there then. */
 export function makeUpload(stored) {
-  let file = null, sending = null;
+  let file = null, sending = null, suggested = "";
   const said = h("div", { class: "fault", role: "alert" });
   const shown = h("div", { class: "sending", hidden: true });
   const input = h("input", { type: "file", id: unique("file"), class: "visually-hidden", accept: KINDS, onchange: () => take(input.files[0]) });
@@ -16,7 +17,7 @@ export function makeUpload(stored) {
   const drop = h("label", { class: "drop", for: input.id }, chosen, h("span", { class: "muted small" }, "a zip of class folders, an .npz of images and labels, or a Parquet file"));
   const name = entry("Call it", { type: "text", maxlength: 200, autocomplete: "off" }, "the name that jobs ask for it by");
   const size = entry("Image size", { type: "number", min: 8, max: 512, placeholder: "as they are" }, "side in pixels that they are scaled to");
-  const seed = entry("Seed of the split", { type: "number", min: 0, placeholder: "0" }, "where the file has no split of its own");
+  const seed = entry("Seed of the split", { type: "number", min: 0, max: 2 ** 31 - 1, placeholder: "0" }, "where the file has no split of its own");
   const send = h("button", { class: "primary", type: "button", disabled: true, onclick: start }, "Upload");
   for (const kind of ["dragenter", "dragover"]) drop.addEventListener(kind, (event) => { event.preventDefault(); drop.dataset.over = ""; });
   for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => delete drop.dataset.over);
@@ -26,14 +27,30 @@ export function makeUpload(stored) {
     if (!found || sending) return;
     file = found;
     chosen.textContent = `${found.name} (${bytes(found.size)})`;
-    name.input.value ||= found.name.replace(/\.(zip|npz|parquet)$/i, "");
+    if (name.input.value === suggested) name.input.value = suggested = found.name.replace(/\.(zip|npz|parquet)$/i, "");
     send.disabled = false;
-    fill(said);
+    blame([]);
+  }
+
+  /** Shows faults at their fields, and what is of no field below; goes to the first field at fault. */
+  function blame(errors, otherwise = null) {
+    const fields = { name, size, seed };
+    for (const [key, field] of Object.entries(fields)) field.blame(errors.find((error) => error.field === key)?.mend);
+    fill(said, errors.every((error) => error.field in fields) && errors.length ? null : otherwise && h("p", {}, otherwise));
+    Object.values(fields).find(({ input }) => input.ariaInvalid === "true")?.input.focus();
+  }
+
+  /** What can be seen to be wrong before anything is sent. */
+  function wrong() {
+    const numbers = Object.entries({ size, seed }).map(([field, { input }]) => ({ field, mend: mend(input) }));
+    return [{ field: "name", mend: name.input.value.trim() ? null : "it has to have at least 1 character" }, ...numbers].filter((error) => error.mend);
   }
 
   async function start() {
-    fill(said);
     if (!file) return;
+    const faults = wrong();
+    blame(faults);
+    if (faults.length) return;
     send.disabled = true;
     try {
       const form = new FormData();
@@ -44,7 +61,7 @@ export function makeUpload(stored) {
       clear();
       stored(info);
     } catch (error) {
-      if (error.name !== "AbortError") fill(said, h("p", {}, error.message));
+      if (error.name !== "AbortError") blame(error.errors ?? [], error.message);
     } finally {
       sending = null;
       shown.hidden = true;
@@ -93,6 +110,7 @@ export function makeUpload(stored) {
     file = null;
     input.value = "";
     for (const { input: field } of [name, size, seed]) field.value = "";
+    suggested = "";
     chosen.textContent = "Drop a file here, or choose one";
   }
 
@@ -100,9 +118,14 @@ export function makeUpload(stored) {
 }
 
 function entry(title, attributes, hint) {
-  const [id, words] = [unique("field"), unique("hint")];
-  const input = h("input", { id, "aria-describedby": words, ...attributes });
-  return { input, element: h("div", { class: "field" }, h("label", { for: id }, title), input, h("p", { class: "hint", id: words }, hint)) };
+  const [id, words, faultId] = [unique("field"), unique("hint"), unique("fault")];
+  const input = h("input", { id, "aria-describedby": `${words} ${faultId}`, ...attributes });
+  const fault = h("p", { class: "fault", id: faultId });
+  const blame = (text) => {
+    fault.textContent = text ?? "";
+    text ? input.setAttribute("aria-invalid", "true") : input.removeAttribute("aria-invalid");
+  };
+  return { input, blame, element: h("div", { class: "field" }, h("label", { for: id }, title), input, h("p", { class: "hint", id: words }, hint), fault) };
 }
 
 function read(text) {

@@ -113,6 +113,9 @@ const titled = ({ job, progress: { fraction } }) =>
   `${DONE.includes(job.state) ? job.state : job.state === "paused" ? "paused" : percent(fraction, 0)} · ${job.name ?? job.id}`;
 
 function gone(page) {
+  if (page.dataset.gone) return;
+  page.dataset.gone = "true";
+  page.querySelector(".job-head [role=group]").replaceChildren(); // nothing can be done with it any more
   page.prepend(
     h(
       "div",

@@ -9,7 +9,7 @@ import { makeLayout } from "../formlayout.js";
 import { canonical, chosen } from "../schema.js";
 
 const TYPING_MS = 400;
-const ENGINES = [["optuna", "optuna: the workers of this service"], ["ray", "ray: Ray Tune on a cluster"]];
+const ENGINES = [["optuna", "optuna: the workers of this service", "optuna"], ["ray", "ray: Ray Tune on a cluster", "ray"]];
 
 export async function show(main, { query, signal }) {
   const [api, strategies, operations, genotypes, datasets, source] = await Promise.all([
@@ -19,7 +19,7 @@ export async function show(main, { query, signal }) {
   const definitions = api.components.schemas;
   const names = {
     dataset: datasets.map((item) => [item.name, `${item.name} – ${item.summary}`]),
-    strategy: strategies.map((item) => [item.name, `${item.name}: ${item.summary}`]),
+    strategy: strategies.map((item) => [item.name, `${item.name}: ${item.summary}`, item.name]),
     engine: ENGINES,
     "space.ops": operations.map((item) => [item.name, item.name]),
     "recipe.loss": Object.assign([], { free: true }),
@@ -40,28 +40,43 @@ export async function show(main, { query, signal }) {
     layout.counts();
     if (document.activeElement !== layout.json) layout.json.value = JSON.stringify(spec(), null, 2);
     clearTimeout(state.timer);
-    state.timer = setTimeout(check, TYPING_MS);
+    state.timer = setTimeout(() => { remember(); check(); }, TYPING_MS);
   }
 
-  /** Asks the service what it thinks of the spec. */
+  /** Whoever goes to another page and back again, or reloads this one, finds what was filled in. */
+  const remember = () => history.replaceState({ ...history.state, spec: spec() }, "");
+
+  /** Shows what the service thinks of the spec. */
   async function check() {
-    state.asking?.abort();
-    const mine = (state.asking = new AbortController());
     const wanted = spec();
     if (!wanted.dataset) {
+      state.asking?.abort();
       layout.faults(form.fault([]));
-      return estimate.idle("Choose a data set, and it is said here what the search would take.");
+      return estimate.idle("Choose a data set, and it is said here what the search would take.", "no data set chosen yet");
     }
     estimate.busy();
     try {
-      const found = await ask("/v1/jobs/estimate", { method: "POST", body: wanted, signal: mine.signal });
+      const found = await checked(wanted);
+      if (!found.valid) return refused(found);
       layout.faults(form.fault([]));
-      estimate.show(found);
+      estimate.show(found.estimate);
     } catch (error) {
       if (error.name === "AbortError" || signal.aborted) return;
-      layout.faults(form.fault(error.errors ?? []), error);
-      estimate.idle(error.errors?.length ? "As soon as every field is right, it is said here what the search would take." : error.message);
+      layout.faults(form.fault([]), error);
+      estimate.idle(error.message, "");
     }
+  }
+
+  /** Asks the service whether it would take a spec, and what that would cost; what was asked before is not awaited. */
+  function checked(wanted) {
+    state.asking?.abort();
+    state.asking = new AbortController();
+    return ask("/v1/jobs/estimate?check=true", { method: "POST", body: wanted, signal: state.asking.signal });
+  }
+
+  function refused({ errors, detail }, { focus = false } = {}) {
+    layout.faults(form.fault(errors), { message: detail }, { focus });
+    estimate.idle("As soon as every field is right, it is said here what the search would take.", "");
   }
 
   /** One wish, one job: pressed again after a broken connection, it is the same request. */
@@ -70,11 +85,16 @@ export async function show(main, { query, signal }) {
     const wanted = spec();
     if (state.sent !== canonical(wanted)) Object.assign(state, { sent: canonical(wanted), key: `form-${Date.now()}-${Math.random().toString(36).slice(2)}` });
     layout.busy(true);
+    clearTimeout(state.timer); // what is checked now need not be checked again
     try {
+      const found = await checked(wanted);
+      if (!found.valid) return refused(found, { focus: true });
+      estimate.show(found.estimate);
       const { id } = await post("/v1/jobs", wanted, state.key);
       notify(`The job ${wanted.name ?? id} is asked for.`);
       await go(`/jobs/${id}`);
     } catch (error) {
+      if (error.name === "AbortError" || signal.aborted) return; // another value was typed meanwhile, or the page left
       layout.faults(form.fault(error.errors ?? []), error, { focus: true });
     } finally {
       layout.busy(false);
@@ -107,7 +127,7 @@ export async function show(main, { query, signal }) {
   }
 
   signal.addEventListener("abort", () => { clearTimeout(state.timer); state.asking?.abort(); });
-  const asked = source ? copied(source, schema, definitions, strategies) : query.get("dataset") ? { dataset: query.get("dataset") } : {};
+  const asked = history.state?.spec ? history.state.spec : source ? copied(source, schema, definitions, strategies) : query.get("dataset") ? { dataset: query.get("dataset") } : {};
   put(asked);
   if (canonical(form.get()) !== canonical(asked)) state.json = asked;
   fill(main, h("h1", {}, source ? `New job like ${source.name ?? source.id}` : "New job"),

@@ -89,6 +89,7 @@ export function make(jobId, { signal }) {
       changed();
     } catch (error) {
       notify(error.message, "bad");
+      if (error.status === 404 || error.status === 409) changed(); // somebody else was faster: show what they did
     } finally {
       buttons.ariaBusy = "false";
     }

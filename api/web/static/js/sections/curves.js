@@ -21,7 +21,7 @@ const LAYERS = ["pruned", "complete", "running"];
 export function make(jobId, { signal }) {
   const part = panel("Learning curves");
   const note = h("p", { class: "small muted" });
-  const none = h("p", { class: "empty" }, "No trial has ended an epoch yet.");
+  const none = h("p", { class: "empty", hidden: true }, "No trial has ended an epoch yet.");
   const y = { label: "", format: String };
   const keys = legend([
     { words: "best", wide: true, ...BEST },

@@ -89,10 +89,7 @@ export function make(jobId, { signal }) {
       dash: true,
       repeats: true,
     };
-    chart.update(
-      [since, rising],
-      `${y.label}, ${incumbents.length} steps from ${metric(dashboard.metric, incumbents[0].accuracy)} to ${metric(dashboard.metric, incumbents.at(-1).accuracy)} by trial ${incumbents.at(-1).trial}.`,
-    );
+    chart.update([since, rising], told(y.label, dashboard.metric, incumbents));
   }
 
   function facts(best, score) {
@@ -110,4 +107,11 @@ export function make(jobId, { signal }) {
   }
 
   return { element: part.element, update };
+}
+
+/** The curve in words. */
+function told(label, score, incumbents) {
+  const [first, last] = [incumbents[0], incumbents.at(-1)].map(({ accuracy }) => metric(score, accuracy));
+  const by = `by trial ${incumbents.at(-1).trial}`;
+  return incumbents.length === 1 ? `${label}: ${last} ${by}.` : `${label}, ${incumbents.length} steps from ${first} to ${last} ${by}.`;
 }

@@ -12,7 +12,7 @@ export function make(jobId, { signal }) {
   const part = panel("Choices and scores");
   const limits = new Map();
   const chart = parallelChart({ name: "Parallel coordinates", signal, brushed: narrow });
-  const none = h("p", { class: "empty" }, "Nothing to compare yet: trials have to end first.");
+  const none = h("p", { class: "empty", hidden: true }, "Nothing to compare yet: trials have to end first.");
   const count = h("p", { class: "small muted", role: "status" });
   const inputs = h("div", { class: "limits" });
   const reset = h(

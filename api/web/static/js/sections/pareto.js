@@ -21,7 +21,7 @@ const KEYS = [
 export function make(jobId, { signal }) {
   const part = panel("Trade-offs");
   const chart = scatterChart({ name: "Trials by two measures", legend: legend(KEYS), signal });
-  const none = h("p", { class: "empty" }, "No trial has both measures yet.");
+  const none = h("p", { class: "empty", hidden: true }, "No trial has both measures yet.");
   const note = h("p", { class: "small muted" });
   const chosen = { x: null, y: "accuracy" };
   let newest = null;

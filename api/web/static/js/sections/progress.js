@@ -123,14 +123,17 @@ function summary(share, finished, planned, cached, elapsed, eta) {
 function steps(planned, phase) {
   return Object.entries(PHASES)
     .filter(([name]) => planned[name]?.planned || planned[name]?.finished || name === phase)
-    .map(([name, words]) =>
-      h(
+    .map(([name, words]) => {
+      const { finished, planned: all } = planned[name];
+      const width = `${100 * Math.min(1, all ? finished / all : 0)}%`;
+      return h(
         "li",
         { "aria-current": name === phase ? "step" : null },
-        `${words} `,
-        h("span", { class: "number" }, `${integer(planned[name].finished)}/${integer(planned[name].planned)}`),
-      ),
-    );
+        h("span", {}, `${words} `),
+        h("span", { class: "phase-bar", "aria-hidden": "true" }, h("span", { style: { width } })),
+        h("span", { class: "number" }, `${integer(finished)}/${integer(all)}`),
+      );
+    });
 }
 
 function blocks(states) {

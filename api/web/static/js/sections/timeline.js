@@ -26,7 +26,7 @@ export function make(jobId, { signal }) {
   const part = panel("Workers");
   const keys = h("div", { class: "keys" });
   const chart = spanChart({ name: "Timeline of the workers", legend: keys, signal });
-  const none = h("p", { class: "empty" }, "No worker has begun a trial yet.");
+  const none = h("p", { class: "empty", hidden: true }, "No worker has begun a trial yet.");
   const note = h("p", { class: "small muted" });
   let found = null,
     view = null,

@@ -16,7 +16,7 @@ export function make(jobId, { signal }) {
     h("p", { class: "small muted" }, "It is sent to this service, shown to the model, and not kept."));
   const seen = h("div", { class: "seen" });
   const answer = h("div", { role: "status" }, h("p", { class: "muted" }, "What the model says of it is shown here."));
-  let image = null, state = "", over = 0;
+  let image = null, state = "", over = 0, taken = 0;
 
   listen();
 
@@ -46,28 +46,30 @@ export function make(jobId, { signal }) {
   }
 
   async function take(file) {
+    const turn = ++taken; // an answer that comes when another image was given is not shown
     const form = new FormData();
     form.append("file", file, file.name || "pasted.png");
     fill(answer, h("p", { class: "muted" }, "Asking the model…"));
     fill(seen);
-    picture(file);
+    picture(file, turn);
     try {
       const found = await ask(`/v1/jobs/${jobId}/predict`, { method: "POST", form, signal });
-      fill(answer, bars(found));
+      if (turn === taken) fill(answer, bars(found));
     } catch (error) {
-      if (error.name !== "AbortError") tell(error.message);
+      if (error.name !== "AbortError" && turn === taken) tell(error.message);
     }
     input.value = ""; // the same file can be chosen again
   }
 
   /** The image as it is, and as the model sees it: so many pixels, grey where it was trained on grey ones. */
-  async function picture(file) {
+  async function picture(file, turn) {
     let bitmap;
     try {
       bitmap = await createImageBitmap(file);
     } catch {
       return; // no image, or one of a kind that the browser does not know: the service says what it makes of it
     }
+    if (turn !== taken) return;
     const url = URL.createObjectURL(file);
     const shown = h("img", { src: url, alt: `Your image ${file.name ?? ""}`, onload: () => URL.revokeObjectURL(url) });
     const figures = [h("figure", {}, shown, h("figcaption", { class: "small muted" }, `${bitmap.width} × ${bitmap.height}`))];
@@ -76,6 +78,8 @@ export function make(jobId, { signal }) {
       const canvas = h("canvas", { width, height, role: "img", "aria-label": `The same as the model sees it, ${width} by ${height} pixels` });
       const context = canvas.getContext("2d");
       context.imageSmoothingQuality = "high";
+      context.fillStyle = "white"; // what is transparent is white to the model
+      context.fillRect(0, 0, width, height);
       context.filter = channels === 1 ? "grayscale(1)" : "none";
       const scale = Math.min(bitmap.width / width, bitmap.height / height); // its middle, as nas/data/decode.py takes it
       const across = width * scale, down = height * scale;
