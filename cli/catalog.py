@@ -5,9 +5,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.completion import complete_strategies
-from cli.connect import ask
+from cli.connect import ask, use_plugins
 from cli.options import DEFAULT_URL, Json, Url
-from cli.output import out, say, say_json, say_table
+from cli.output import say, say_json, say_table
 
 Installed = Annotated[
     str | None, typer.Option(envvar="NAS_URL", help="a running service; default: what is installed here")
@@ -36,9 +36,9 @@ def strategies(
     if as_json:
         say_json(found if name is None else named(found, name))
     elif name is None:
-        list_strategies(found, out)
+        list_strategies(found)
     else:
-        show_options(found, name, out)
+        show_options(found, name)
 
 
 def operations(context: typer.Context, as_json: Json = False, url: Installed = None) -> None:
@@ -134,6 +134,8 @@ def _items(context: typer.Context, what: str, url: str | None) -> list[dict[str,
         items: list[dict[str, Any]] = ask(context, url, f"/v1/{what}")["items"]
         return items
     from api.routes import catalog  # FastAPI: a second of imports
+
+    use_plugins(context)
 
     listed = getattr(catalog, HERE[what])()
     here: list[dict[str, Any]] = listed.model_dump(mode="json")["items"]

@@ -30,7 +30,12 @@ def ask(context: typer.Context, url: str, path: str, params: Mapping[str, Any] |
 
 
 def job_path(job: str) -> str:
-    """Where a job is, whatever somebody has typed as its id."""
+    """Where a job is, whatever somebody has typed as its id. Raises InvalidInput for what leads elsewhere."""
+    from nas.client.calls import NO_NAMES
+    from nas.errors import InvalidInput
+
+    if job in NO_NAMES:
+        raise InvalidInput("JOB", job, "it is the id of a job; `nas jobs` lists them")
     return f"/v1/jobs/{quote(job, safe='')}"
 
 
@@ -52,6 +57,14 @@ def client_or_own(context: typer.Context, url: str | None) -> Iterator["Client"]
     key = secrets.token_urlsafe(32)
     with local_service(settings, 0, [], environ, own_key=key) as own, Client(own, key) as client:
         yield client
+
+
+def use_plugins(context: typer.Context) -> None:
+    """Takes in what NAS_PLUGINS names. Raises SettingsError for a module that cannot be imported."""
+    from nas import plugins
+    from nas.settings import Settings
+
+    plugins.use(*Settings.read(context.obj).plugins)
 
 
 def quiet(context: typer.Context) -> dict[str, str]:

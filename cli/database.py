@@ -57,9 +57,13 @@ def backup(
 
     Example: `nas backup /backups/nas`, once a day
     """
+    from nas.errors import SettingsError
     from nas.store import backup as copies
+    from nas.store.migrate import revision
 
     with _store(context) as store:
+        if revision(store) is None:
+            raise SettingsError(f"{store.name} has no tables yet; correct NAS_HOME or NAS_DATABASE_URL")
         did = copies.backup(store, _artifacts(context), folder, context.obj)
     if as_json:
         say_json(_told(store.name, did))

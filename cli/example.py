@@ -27,6 +27,13 @@ def example() -> str:
     return as_commands("\n".join([HEAD, *_fields(schema, schema["$defs"])])) + "\n"
 
 
+def example_spec() -> dict[str, Any]:
+    """The same job as plain values, all fields with their defaults: a config file as JSON."""
+    from nas.spec import JobSpec
+
+    return JobSpec.model_validate(SAID).model_dump(mode="json")
+
+
 def _fields(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[str]:
     for name, field in schema["properties"].items():
         inner = _object(field, defs)

@@ -1,5 +1,7 @@
 """`nas help`: the help of a command, and what the exit statuses say."""
 
+import contextlib
+import io
 from typing import Annotated, Any
 
 import typer
@@ -38,8 +40,9 @@ def show_help(
 
             raise NotFound(f"there is no command {' '.join(topic or ())!r}; `nas --help` lists them")
         found = type(found)(command, info_name=name, parent=found)
-    text = found.command.get_help(found)
+    with contextlib.redirect_stdout(io.StringIO()) as written:
+        found.command.get_help(found)  # which prints it
     if as_json:
-        say_json({"help": text})
-    elif text:
-        say(text)
+        say_json({"command": found.command_path, "help": written.getvalue().strip("\n")})
+    else:
+        found.command.get_help(found)

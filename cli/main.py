@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -165,6 +166,8 @@ def run() -> None:
     With --json it is one JSON object on stdout as well.
     """
     as_json = "--json" in sys.argv[1:]
+    if os.environ.get("NAS_PLUGINS"):  # they may stand where the command is typed, as the modules of `python -m` may
+        sys.path.append(str(Path.cwd()))
     try:
         done = app(prog_name="nas", standalone_mode=not as_json)  # the name also for `python -m cli`
     except Exception as error:

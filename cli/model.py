@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.connect import use_plugins
 from cli.options import Images, Json
 from cli.output import say, say_json
 
@@ -24,7 +25,7 @@ def predict(
     """
     from cli.predict import describe, predict_files  # torch: seconds of imports
 
-    _use_plugins(context)
+    use_plugins(context)
     found = predict_files(package, images)
     if as_json:
         say_json({str(path): values for path, values in zip(images, found.values, strict=True)})
@@ -53,7 +54,7 @@ def info(package: Package, as_json: Json = False) -> None:
 def onnx(
     context: typer.Context,
     package: Package,
-    to: Annotated[Path, typer.Option("--out", "-o", help="file to write")] = Path("model.onnx"),
+    to: Annotated[Path, typer.Option("--out", "-o", help="file to write, or a folder for it")] = Path("model.onnx"),
     as_json: Json = False,
 ) -> None:
     """Export a model once more as ONNX, compared with the network before it is written.
@@ -66,7 +67,7 @@ def onnx(
 def torch(
     context: typer.Context,
     package: Package,
-    to: Annotated[Path, typer.Option("--out", "-o", help="file to write")] = Path("model.pt2"),
+    to: Annotated[Path, typer.Option("--out", "-o", help="file to write, or a folder for it")] = Path("model.pt2"),
     as_json: Json = False,
 ) -> None:
     """Export a model as a torch.export program, which torch.export.load reads without this project.
@@ -79,16 +80,9 @@ def torch(
 def _export(context: typer.Context, package: Path, method: str, to: Path, *, as_json: bool) -> None:
     import nas  # torch: seconds of imports
 
-    _use_plugins(context)
+    use_plugins(context)
     written = getattr(nas.load(package), method)(to)
     if as_json:
         say_json({"path": str(written)})
     else:
         say(str(written))
-
-
-def _use_plugins(context: typer.Context) -> None:
-    from nas import plugins
-    from nas.settings import Settings
-
-    plugins.use(*Settings.read(context.obj).plugins)

@@ -3,11 +3,15 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
+
+BORDER: Final = 3
+"""Of a column: its line, and a space on each side."""
 
 out = Console(soft_wrap=False)
 notes = Console(soft_wrap=False, stderr=True)
@@ -40,19 +44,48 @@ def say_line(value: Any) -> None:
 
 
 def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """A table; the first column, the one that people copy, is never broken.
+    """A table; the first column, the one that people copy, is never broken. On a narrow terminal: a line for each cell.
 
     Args:
         headings: of the columns.
         rows: a cell each; None is empty.
         right: headings of columns of numbers.
     """
+    found = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = widths_within(out.width, headings, found)
+    if out.is_terminal and not widths:
+        for row in found:
+            for index, (heading, cell) in enumerate(zip(headings, row, strict=True)):
+                if cell:
+                    say_text(f"{'' if index == 0 else '  '}{heading}: {cell}")
+        return
     table = Table()
     for index, heading in enumerate(headings):
-        table.add_column(heading, no_wrap=index == 0, justify="right" if heading in right else "left")
-    for row in rows:
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+        side: JustifyMethod = "right" if heading in right else "left"
+        table.add_column(heading, no_wrap=index == 0, justify=side, width=widths[index] if widths else None)
+    for row in found:
+        table.add_row(*(escape(cell) for cell in row))
     out.print(table, highlight=False)
+
+
+def widths_within(room: int, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """How wide each column of a table is that is to fit into so many columns of a terminal, with no word cut off.
+
+    What is left beyond the longest words goes to where it is wanted, the least wants first. Empty: there is no room.
+    """
+    columns = [[heading, *(row[index] for row in rows)] for index, heading in enumerate(headings)]
+    whole = [max(map(cell_len, column)) for column in columns]
+    widths = [max((cell_len(word) for cell in column for word in cell.split()), default=0) for column in columns]
+    widths[0] = whole[0]
+    spare = room - sum(widths) - BORDER * len(widths) - 1
+    if spare < 0:
+        return []
+    wants = sorted(range(len(widths)), key=lambda index: whole[index] - widths[index])
+    for done, index in enumerate(wants):
+        given = min(whole[index] - widths[index], spare // (len(wants) - done))
+        widths[index] += given
+        spare -= given
+    return widths
 
 
 def figure(name: str, value: float | None, metric: str = "accuracy") -> str | None:

@@ -33,6 +33,8 @@ class PlainGroup(TyperGroup):
 
 def _plain(param: Any, ctx: Any) -> Any:
     if param.param_type_name == "argument":
+        name = param.display_name_raw
+        param._usage_display_name = lambda: name if param.required or name.startswith("[") else f"[{name}]"
         param.display_type_rich = lambda ctx: ""  # its name and its help say what it is
     elif param.metavar is None:
         param.metavar = "" if param.is_flag else WORDS.get(param.display_type(ctx))

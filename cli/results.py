@@ -69,7 +69,7 @@ def figure(
         ),
     ],
     to: Annotated[
-        Path | None, typer.Option("--out", "-o", help="file that ends in .svg or .png; default: NAME.svg")
+        Path | None, typer.Option("--out", "-o", help="file that ends in .svg or .png, or a folder; default: NAME.svg")
     ] = None,
     theme: Annotated[str, typer.Option(help="light or dark", autocompletion=one_of(("light", "dark")))] = "light",
     x: Annotated[str | None, typer.Option("--x", help="axis of pareto: params, macs, latency_ms or memory_mb")] = None,
@@ -81,9 +81,8 @@ def figure(
 
     Example: `nas jobs figure 3cd14fbb6bd3 pareto --x latency_ms -o pareto.png`
     """
-    axes = {axis: metric for axis, metric in (("x", x), ("y", y)) if metric is not None}
     with connect(context, url) as client:
-        path = client.job(job).figure(name, theme=theme, **axes).save(to or Path(f"{name}.svg"))
+        path = client.job(job).figure(name, theme=theme, x=x, y=y).save(to or Path(f"{name}.svg"))
     _tell_path(path, as_json)
 
 

@@ -169,8 +169,12 @@ def search(
     """
     if example:
         from cli.example import example as text
+        from cli.example import example_spec
 
-        sys.stdout.write(text())
+        if as_json:
+            say_json(example_spec())
+        else:
+            sys.stdout.write(text())
         return
     budget = {"trials": trials, "epochs": epochs, "total_epochs": total_epochs, "seconds": seconds, "target": target}
     final = {"finalists": finalists, "controls": controls, "epochs": final_epochs, "seeds": seeds}
@@ -198,6 +202,7 @@ def search(
 
 def _check(client: "Client", asked: Asked, *, as_json: bool) -> None:
     from nas.client.looks import clock
+    from nas.data.found import count_text
 
     with _uploaded(client, asked) as spec, asked.telling_where():
         found = client.estimate(spec)
@@ -210,7 +215,8 @@ def _check(client: "Client", asked: Asked, *, as_json: bool) -> None:
     say(f"a network: {params['smallest']:,} to {params['largest']:,} parameters, typically {params['typical']:,}")
     say(f"training: {found['trials']} trials, {epochs['search']} epochs of search, {epochs['final']} of retraining")
     low, likely, high = (clock(seconds[name]) for name in ("low", "expected", "high"))
-    say(f"time: about {likely} ({low} to {high}) with {found['workers']} workers")
+    workers = count_text(found["workers"], "worker") if found["workers"] else "one worker; there is none yet"
+    say(f"time: about {likely} ({low} to {high}) with {workers}")
     say(f"this rests on {found['basis']}")
 
 

@@ -74,9 +74,10 @@ def worker(
     ] = None,
     pack: Annotated[str, typer.Option(help=PACK_HELP)] = "auto",
     pin: Annotated[bool, typer.Option(help=PIN_HELP)] = True,
+    as_json: Json = False,
 ) -> None:
     """Run workers against NAS_DATABASE_URL and NAS_ARTIFACTS_URL, until Ctrl-C. Start them on as many machines as you
-    like.
+    like. With --json, one line says how many workers there are.
 
     Example: `NAS_DATABASE_URL=postgresql://nas@db/nas NAS_ARTIFACTS_URL=s3://nas nas worker`
     """
@@ -87,6 +88,8 @@ def worker(
     environ: Mapping[str, str] = context.obj
     options = ["--device", device, "--pack", _packed(pack)]
     where = places(workers, find_gpus(environ) if device != "cpu" else [], Cores.here(), pin=pin)
+    if as_json:
+        say_line({"workers": len(where), "device": device})
     if len(where) == 1:
         from worker.main import main  # torch: seconds of imports
 

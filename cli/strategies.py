@@ -3,44 +3,43 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from cli.output import say, say_table, say_text
 
 
-def list_strategies(found: Sequence[dict[str, Any]], console: Console) -> None:
+def list_strategies(found: Sequence[dict[str, Any]]) -> None:
     """A table of the strategies, as GET /v1/strategies describes them."""
-    table = Table()
-    table.add_column("strategy", no_wrap=True)
-    for heading in ("what it does", "before the search"):
-        table.add_column(heading)
-    for strategy in found:
-        table.add_row(
+    rows = (
+        (
             f"{strategy['name']}{' (default)' if strategy['default'] else ''}",
             strategy["summary"],
-            "" if strategy["prepares"] == "nothing" else strategy["prepares"],
+            None if strategy["prepares"] == "nothing" else strategy["prepares"],
         )
-    console.print(table, highlight=False)
-    console.print("`nas strategies NAME` shows the options of one", highlight=False)
+        for strategy in found
+    )
+    say_table(("strategy", "what it does", "before the search"), rows)
+    say("`nas strategies NAME` shows the options of one")
 
 
-def show_options(found: Sequence[dict[str, Any]], name: str, console: Console) -> None:
+def show_options(found: Sequence[dict[str, Any]], name: str) -> None:
     """The options of one strategy. Raises InvalidInput if there is none of that name."""
     strategy = named(found, name)
-    console.print(f"{name}: {strategy['summary']}\n{strategy['source']}", highlight=False, soft_wrap=True)
+    say_text(f"{name}: {strategy['summary']}")
+    say_text(strategy["source"])
     properties = strategy["options"]["properties"]
     if not properties:
-        console.print("it has no options", highlight=False)
+        say("it has no options")
         return
-    table = Table()
-    table.add_column("option", no_wrap=True)
-    for heading in ("default", "allowed", "what it is"):
-        table.add_column(heading)
-    for option, schema in properties.items():
-        default = schema.get("default")
-        table.add_row(option, "null" if default is None else str(default), _allowed(schema), schema["description"])
-    console.print(table, highlight=False)
-    option = next(iter(properties))
-    console.print(f"set one with `nas search … --strategy {name} --set options.{option}=VALUE`", highlight=False)
+    rows = (
+        (
+            option,
+            "null" if schema.get("default") is None else schema["default"],
+            _allowed(schema),
+            schema["description"],
+        )
+        for option, schema in properties.items()
+    )
+    say_table(("option", "default", "allowed", "what it is"), rows)
+    say(f"set one with `nas search … --strategy {name} --set options.{next(iter(properties))}=VALUE`")
 
 
 def named(found: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def trials(
         _print_csv(found)
     else:
         say_table(
-            ("trial", "phase", "state", called(metric, short=True), "epochs", "parameters", "latency", "why"),
+            ("trial", "phase", "state", called(metric, short=True), "epochs", "params", "latency", "why"),
             (
                 (
                     f"{row['number']}{' *' if row['front'] else ''}",
@@ -85,7 +85,7 @@ def trials(
                 )
                 for row in found
             ),
-            right=(called(metric, short=True), "epochs", "parameters", "latency"),
+            right=(called(metric, short=True), "epochs", "params", "latency"),
         )
     if more:
         note(f"there are more than these {len(found)}; --limit or --all shows them")
@@ -101,6 +101,8 @@ def trial(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Show a trial: its network, its learning curve, where its time went, and what went wrong.
+
+    With --follow, --json prints a line of JSON for each line.
 
     Example: `nas jobs trial 3cd14fbb6bd3 7`
 
@@ -237,7 +239,13 @@ def _print_csv(found: list[dict[str, Any]]) -> None:
 
 
 def _print_logs(job: "Job", number: int, *, follow: bool, as_json: bool) -> None:
-    """Prints a trial's lines, and with `follow` those that come, each of them once."""
+    """Prints a trial's lines, and with `follow` those that come, each of them once.
+
+    As JSON it is one document, or with `follow` a line for each.
+    """
+    if as_json and not follow:
+        say_json(job.logs(number))
+        return
     printed: set[tuple[str, str, str]] = set()
     while True:
         ended = job.trial(number)["state"] in ENDED  # asked before the lines, so that the last ones are not missed
@@ -264,7 +272,7 @@ def _print_trial(shown: Mapping[str, Any]) -> None:
     metric = shown["metric"]
     rows = {
         f"{called(metric)} on validation": figure("accuracy", shown["accuracy"], metric),
-        "epochs": f"{shown['epoch']} of {shown['epochs']}",
+        "epochs": f"{shown['epoch']} of {shown['epochs']}" if shown["epochs"] else None,
         "parameters": figure("params", shown["params"]),
         "multiply-accumulates": figure("macs", shown["macs"]),
         "latency": None if shown["latency_ms"] is None else f"{shown['latency_ms']:.2f} ms",

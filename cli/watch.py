@@ -30,13 +30,16 @@ def watch(job: Job, console: Console) -> Dashboard:
         with terminal(console) as show:
             follow(job.looks(), show)
         return job.dashboard()
-    look, began = job.looks(), time.monotonic()
+    look, began, width = job.looks(), time.monotonic(), console.width
     with Live(console=console, auto_refresh=False) as live:
         while True:
             seen = look()
             with contextlib.suppress(NoService):  # it has gone between the two: the next look waits for it
                 shown = job.dashboard()
                 patient = time.monotonic() - began < STARTING_S
+                if console.width != width:  # the terminal has broken the lines of the last picture anew
+                    width = console.width
+                    console.clear()
                 live.update(picture(shown, console.width, patient=patient), refresh=True)
                 if seen.done:
                     return shown
@@ -58,6 +61,8 @@ def watch_trial(job: Job, number: int, console: Console) -> TrialDetail:
 
 def take_home(job: Job, folder: Path, trial: int | None = None) -> Path:
     """Downloads the package of a job, or of one of its trials, into a folder and unpacks it there; the zip's path."""
+    if folder.is_file():
+        raise InvalidInput("--out", str(folder), "it is a file; name a folder, which is made if it is not there")
     path = job.download(folder / "model.zip", trial=trial)
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():

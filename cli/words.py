@@ -11,6 +11,11 @@ ROUTES: Final = (
     (r"GET /v1/(jobs|datasets|strategies|operations|genotypes) (lists|has)", r"`nas \1` \2"),
     (r"GET …/tensorboard has", "`nas jobs logs` has"),
     (r"--url or Client\(url\)", "--url or NAS_URL"),
+    (
+        r"^study_name: (.*)name another study_name, or pass replace=True",
+        r"--study: \1name another one, or add --replace",
+    ),
+    (r"^optuna_url: ", "--optuna: "),
 )
 """What the service says → what a command line says instead."""
 

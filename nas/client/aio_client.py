@@ -11,7 +11,7 @@ from nas.client.aio_job import AsyncJob
 from nas.client.answers import DatasetInfo, Estimate, JobSummary, StrategyInfo
 from nas.client.client import DEFAULT_URL, Counted
 from nas.client.sending import AsyncSender
-from nas.client.spec import Fields, name_of, spec_of
+from nas.client.spec import Fields, file_of, name_of, spec_of
 from nas.client.values import Jobs
 
 
@@ -100,7 +100,7 @@ class AsyncClient:
         sent: Callable[[int], None] = lambda _: None,
     ) -> DatasetInfo:
         """Uploads a data set and returns what the service has made of it. See Client.add_dataset."""
-        source = Path(path)
+        source = file_of(path)
         with Counted(source, sent) as file:
             return await self._sender.send(calls.add_dataset(file, source.name, name or name_of(source), size, seed))
 

@@ -137,11 +137,11 @@ class AsyncJob(Seen):
         """The networks that no other one is as good as in all objectives."""
         return await self._sender.send(calls.pareto(self.id))
 
-    async def figure(self, name: str, *, theme: str = "light", **axes: str) -> Figure:
+    async def figure(self, name: str, *, theme: str = "light", x: str | None = None, y: str | None = None) -> Figure:
         """A picture of it. See Job.figure."""
         svg, png = await asyncio.gather(
             *(
-                self._sender.send(calls.figure(self.id, name, ending, {"theme": theme, **axes}))
+                self._sender.send(calls.figure(self.id, name, ending, {"theme": theme, "x": x, "y": y}))
                 for ending in ("svg", "png")
             )
         )

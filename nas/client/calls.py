@@ -23,6 +23,8 @@ from nas.client.answers import (
     TrialDetail,
     TrialPage,
 )
+from nas.client.body import written
+from nas.errors import InvalidInput
 
 T = TypeVar("T")
 Upload = tuple[str, IO[bytes] | bytes, str]
@@ -33,6 +35,9 @@ READING_S: Final = 3600.0
 
 PAGE: Final = 500
 """The most that the service puts on a page."""
+
+NO_NAMES: Final = ("", ".", "..")
+"""As a part of a URL they lead elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +69,15 @@ class Call(Generic[T]):
     kept: bool = False
 
     def options(self) -> dict[str, Any]:
-        """What httpx calls them."""
+        """What httpx calls them. Raises InvalidInput for a body that has a value that JSON has not."""
         options: dict[str, Any] = {
             "params": {name: value for name, value in self.params.items() if value is not None},
             "headers": dict(self.headers),
             "timeout": httpx.Timeout(USUAL_S, read=self.longest_s),
         }
         if self.body is not None:
-            options["json"] = self.body
+            options["content"] = written(self.body)
+            options["headers"] |= {"Content-Type": "application/json"}
         if self.files:
             options |= {"data": dict(self.form), "files": dict(self.files)}
         return options
@@ -260,6 +266,8 @@ def _nothing(answer: httpx.Response) -> None:
 
 
 def _job(job_id: str) -> str:
+    if not isinstance(job_id, str) or job_id in NO_NAMES:
+        raise InvalidInput("job_id", job_id, "it is the id of a job, such as 3cd14fbb6bd3")
     return f"/v1/jobs/{quote(job_id, safe='')}"
 
 
@@ -268,4 +276,6 @@ def _trial(job_id: str, number: int) -> str:
 
 
 def _dataset(name: str) -> str:
+    if not isinstance(name, str) or name in NO_NAMES:
+        raise InvalidInput("name", name, "it is the name of a data set")
     return f"/v1/datasets/{quote(name, safe='')}"

@@ -11,7 +11,7 @@ from nas.client import calls
 from nas.client.answers import DatasetInfo, Estimate, JobSummary, StrategyInfo
 from nas.client.job import Job
 from nas.client.sending import Sender
-from nas.client.spec import Fields, name_of, spec_of
+from nas.client.spec import Fields, file_of, name_of, spec_of
 from nas.client.values import Jobs
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
@@ -125,9 +125,10 @@ class Client:
             sent: told the bytes of each piece that is sent.
 
         Raises:
+            InvalidInput: it is a folder.
             OSError: the file cannot be read.
         """
-        source = Path(path)
+        source = file_of(path)
         with Counted(source, sent) as file:
             return self._sender.send(calls.add_dataset(file, source.name, name or name_of(source), size, seed))
 

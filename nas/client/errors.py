@@ -42,4 +42,5 @@ def words(answer: httpx.Response) -> str:
     try:
         return str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        return f"{answer.status_code} {answer.reason_phrase}: {answer.text[:200]}"
+        said = f"{answer.url.copy_with(query=None)} answers {answer.status_code} {answer.reason_phrase}"
+        return f"{said}, and not in this service's words: look at the URL, and at any proxy before the service"

@@ -154,16 +154,16 @@ class Job(Seen):
         """The networks that no other one is as good as in all objectives."""
         return self._sender.send(calls.pareto(self.id))
 
-    def figure(self, name: str, *, theme: str = "light", **axes: str) -> Figure:
+    def figure(self, name: str, *, theme: str = "light", x: str | None = None, y: str | None = None) -> Figure:
         """A picture of it, for a notebook to show or to be saved.
 
         Args:
             name: curves, pareto, cells, verdict or incumbents.
             theme: light or dark.
-            axes: of pareto, `x` and `y`: such as params, macs, latency_ms, accuracy.
+            x, y: axes of pareto, such as params, macs, latency_ms, accuracy; None: as the job's objectives are.
         """
         svg, png = (
-            self._sender.send(calls.figure(self.id, name, ending, {"theme": theme, **axes}))
+            self._sender.send(calls.figure(self.id, name, ending, {"theme": theme, "x": x, "y": y}))
             for ending in ("svg", "png")
         )
         return Figure(name, svg.decode(), png)

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -16,6 +17,7 @@ from nas.client import patience
 from nas.client.calls import USUAL_S, Call
 from nas.client.errors import NoService, refusal, silence, words
 from nas.client.patience import Absence, Resending
+from nas.errors import InvalidInput
 from nas.fetching import fetch
 
 T = TypeVar("T")
@@ -26,6 +28,8 @@ SILENCE_S: Final = 45.0
 
 KEPT: Final = 64
 """Answers that are kept with their ETags."""
+
+URL_FORM: Final = "it has to be where a service is, such as http://127.0.0.1:8000"
 
 
 @dataclass(eq=False, slots=True)
@@ -43,16 +47,17 @@ class Sender:
     _known: "_Known" = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx.Client(base_url=self.url, headers=_headers(self.key), timeout=USUAL_S)
+        self.http = httpx.Client(base_url=_checked(self.url), headers=_headers(self.key), timeout=USUAL_S)
         self._known = _Known()
 
     def send(self, call: Call[T]) -> T:
         """The call's value. Raises ServiceError, NoService."""
-        asked, resending = self._known.asked(call), Resending(call.again)
+        before, resending = self._known.before(call), Resending(call.again)
+        asked = call if before is None else before.asked(call)
         while True:
             try:
                 answer = self.http.request(asked.method, asked.path, **asked.options())
-                return self._known.value(call, answer)
+                return self._known.value(call, answer, before)
             except httpx.TransportError as error:
                 rest_s = resending.rest_s(error)
                 if rest_s is None:
@@ -110,16 +115,17 @@ class AsyncSender:
     _known: "_Known" = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx.AsyncClient(base_url=self.url, headers=_headers(self.key), timeout=USUAL_S)
+        self.http = httpx.AsyncClient(base_url=_checked(self.url), headers=_headers(self.key), timeout=USUAL_S)
         self._known = _Known()
 
     async def send(self, call: Call[T]) -> T:
         """The call's value. Raises ServiceError, NoService."""
-        asked, resending = self._known.asked(call), Resending(call.again)
+        before, resending = self._known.before(call), Resending(call.again)
+        asked = call if before is None else before.asked(call)
         while True:
             try:
                 answer = await self.http.request(asked.method, asked.path, **asked.options())
-                return self._known.value(call, answer)
+                return self._known.value(call, answer, before)
             except httpx.TransportError as error:
                 rest_s = resending.rest_s(error)
                 if rest_s is None:
@@ -170,39 +176,80 @@ class AsyncSender:
                 raise silence(self.url, error) from error
 
 
-class _Known:
-    """The newest answers of calls that are kept, with their ETags."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _Before:
+    """What a call was answered the last time, and the ETag of that."""
 
-    def __init__(self) -> None:
-        self._answers: OrderedDict[str, tuple[str, Any]] = OrderedDict()
+    tag: str
+    value: Any
 
     def asked(self, call: Call[T]) -> Call[T]:
-        """The call as it is sent: with the ETag of the answer that is known."""
-        known = self._answers.get(_place(call)) if call.kept else None
-        return call if known is None else replace(call, headers={**call.headers, "If-None-Match": known[0]})
+        """The call as it is sent: only what has changed is to come."""
+        return replace(call, headers={**call.headers, "If-None-Match": self.tag})
 
-    def value(self, call: Call[T], answer: httpx.Response) -> T:
+
+class _Known:
+    """The newest answers of calls that are kept. Calls may be under way at once, in threads too."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[str, _Before] = OrderedDict()
+        self._lock = Lock()
+
+    def before(self, call: Call[Any]) -> _Before | None:
+        """What is known of a call; whoever sends its ETag holds on to it, since others may put it out meanwhile."""
+        if not call.kept:
+            return None
+        with self._lock:
+            return self._answers.get(_place(call))
+
+    def value(self, call: Call[T], answer: httpx.Response, before: _Before | None) -> T:
         """What an answer becomes, or what the last one became if nothing has changed. Raises ServiceError."""
-        place = _place(call)
-        if answer.status_code == httpx.codes.NOT_MODIFIED:
-            known: T = self._answers[place][1]
+        if before is not None and answer.status_code == httpx.codes.NOT_MODIFIED:
+            known: T = before.value
             return known
         if answer.is_error:
             raise refusal(answer)
-        value = call.becomes(answer)
+        value = self._read(call, answer)
         if call.kept and "ETag" in answer.headers:
-            self._answers[place] = (answer.headers["ETag"], value)
-            self._answers.move_to_end(place)
-            while len(self._answers) > KEPT:
-                self._answers.popitem(last=False)
+            with self._lock:
+                self._answers[_place(call)] = _Before(answer.headers["ETag"], value)
+                self._answers.move_to_end(_place(call))
+                while len(self._answers) > KEPT:
+                    self._answers.popitem(last=False)
         return value
+
+    @staticmethod
+    def _read(call: Call[T], answer: httpx.Response) -> T:
+        """Raises NoService for an answer that this project's service would not give."""
+        try:
+            if answer.is_success:
+                return call.becomes(answer)
+        except (ValueError, LookupError, TypeError):
+            pass
+        kind = answer.headers.get("content-type", "no type")
+        raise NoService(
+            f"another program answers at {answer.url.copy_with(query=None)} ({answer.status_code}, {kind}); {URL_FORM}"
+        )
 
 
 def _place(call: Call[Any]) -> str:
-    return json.dumps([call.path, dict(call.params)], sort_keys=True) if call.kept else ""
+    return json.dumps([call.path, dict(call.params)], sort_keys=True)
+
+
+def _checked(url: str) -> str:
+    """The URL of a service. Raises InvalidInput for what is none: to ask there again and again would not help."""
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise InvalidInput("url", url, f"{error}; {URL_FORM}") from error
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise InvalidInput("url", url, URL_FORM)
+    return url
 
 
 def _headers(key: str | None) -> dict[str, str]:
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise InvalidInput("key", "***", "it is no API key; give what `nas keys create` printed")
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

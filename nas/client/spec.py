@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
+from nas.errors import InvalidInput
+
 
 class Fields(TypedDict, total=False):
     """The fields of a job but its data set; what is left out has a default. The service checks the values."""
@@ -35,9 +37,29 @@ ENDINGS: Final = (".zip", ".npz", ".parquet")
 
 
 def spec_of(spec: Mapping[str, Any] | None, dataset: str | None, fields: Fields) -> dict[str, Any]:
-    """A job as it is sent: what the mapping says, and the fields over it."""
+    """A job as it is sent: what the mapping says, and the fields over it.
+
+    Raises:
+        InvalidInput: the job is no mapping, or its data set is the name of a file.
+    """
+    given: object = spec
+    if not isinstance(given, Mapping | None):
+        raise InvalidInput("spec", given, f"it is a mapping of fields; name a data set as in dataset={given!r}")
     named = {} if dataset is None else {"dataset": dataset}
+    if isinstance(dataset, str) and dataset.lower().endswith(ENDINGS) and Path(dataset).is_file():
+        raise InvalidInput("dataset", dataset, f"a text is the name of a data set; a file is Path({dataset!r})")
     return {**(spec or {}), **named, **fields}
+
+
+def file_of(path: str | Path) -> Path:
+    """The file of a data set. Raises InvalidInput for a folder."""
+    source = Path(path)
+    if source.is_dir():
+        mend = (
+            "it is a folder: pack its class folders into a zip, as shutil.make_archive does, or `nas datasets add` it"
+        )
+        raise InvalidInput("path", str(path), mend)
+    return source
 
 
 def name_of(path: Path) -> str:

@@ -85,8 +85,14 @@ class Figure:
     png: bytes = field(repr=False)
 
     def save(self, path: str | Path) -> Path:
-        """Writes it to a file that ends in .svg or .png; returns its path. Raises InvalidInput, OSError."""
+        """Writes it to a file that ends in .svg or .png, or as .svg into a folder; returns its path.
+
+        Raises:
+            InvalidInput: the path ends otherwise.
+            OSError: it cannot be written.
+        """
         target = Path(path)
+        target = target / f"{self.name}.svg" if target.is_dir() else target
         contents = {".svg": self.svg.encode(), ".png": self.png}
         content = contents.get(target.suffix.lower())
         if content is None:

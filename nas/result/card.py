@@ -1,6 +1,8 @@
 """The model card: what a person who is handed the package should know (Mitchell et al. 2019)."""
 
 import json
+import re
+from html import escape
 from typing import Any, Final
 
 from nas.train.tasks import SCORE
@@ -34,7 +36,7 @@ def model_card(shape: dict[str, Any], metrics: dict[str, Any]) -> str:
     task, took = data["task"], metrics["measured"]
     metric = SCORE[task]
     measured = ", ".join(f"{name} {value:.4f}" for name, value in metrics["metrics"].items())
-    return f"""# {job["name"] or f"Model of job {job['job_id']}"}
+    return f"""# {_plain(job["name"] or f"Model of job {job['job_id']}")}
 
 A convolutional network of {metrics["params"]:,} parameters and {metrics["macs"]:,} multiply-accumulates an image, found by
 searching over {"cells" if "genotype" in shape else "layers"} ({job["strategy"]}, {job["trials"]:,} architectures) and trained on `{data["name"]}`.
@@ -57,7 +59,7 @@ Runtime's outputs agreed with torch's.
 
 - Input `images`: uint8 [N, {channels}, {height}, {width}], with values from {low} to {high} as in the data; the normalisation is inside.
 - Output `logits`: float32 [N, {len(data["classes"])}]; {GIVES[task]}.
-- {KINDS[task]}: {", ".join(data["classes"])}.
+- {KINDS[task]}: {", ".join(map(_plain, data["classes"]))}.
 
 ```python
 import nas                                     # or onnxruntime.InferenceSession("model.onnx")
@@ -82,6 +84,11 @@ logits = network(images)
 
 {LIMITS[task]} The {NAMES[metric]} holds for images drawn like the test split, and for no others.
 """
+
+
+def _plain(text: str) -> str:
+    """What somebody has typed, as Markdown that shows it and does nothing: no HTML, no links, no pictures."""
+    return re.sub(r"([\\`*_\[\]!])", r"\\\1", escape(text, quote=False))
 
 
 def _over_seeds(found: dict[str, Any] | None, metric: str) -> str:

@@ -34,6 +34,7 @@ def export_onnx(classifier: "Classifier", path: str | Path) -> Path:
     Raises:
         VerificationFailed: what ONNX Runtime makes of the file differs from the network; nothing is written.
     """
+    target = _file_at(path, "model.onnx")
     model = _still(classifier)
     content = onnx_bytes(model, model.image)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -43,7 +44,7 @@ def export_onnx(classifier: "Classifier", path: str | Path) -> Path:
 
     for images in _examples(model):
         _compare("ONNX Runtime", run(images), model, images)
-    return _write(Path(path), content)
+    return _write(target, content)
 
 
 def export_torch(classifier: "Classifier", path: str | Path) -> Path:
@@ -52,6 +53,7 @@ def export_torch(classifier: "Classifier", path: str | Path) -> Path:
     Raises:
         VerificationFailed: what the program computes differs from the network; nothing is written.
     """
+    target = _file_at(path, "model.pt2")
     model = _still(classifier)
     first, *_ = _examples(model, sizes=(2,))  # one image would make the batch a constant
     buffer = io.BytesIO()
@@ -64,7 +66,13 @@ def export_torch(classifier: "Classifier", path: str | Path) -> Path:
     with torch.no_grad():
         for images in _examples(model):
             _compare("torch.export", network(images), model, images)
-    return _write(Path(path), buffer.getvalue())
+    return _write(target, buffer.getvalue())
+
+
+def _file_at(path: str | Path, name: str) -> Path:
+    """The path itself, or in a folder a file of that name."""
+    target = Path(path)
+    return target / name if target.is_dir() else target
 
 
 def _still(classifier: "Classifier") -> "Classifier":

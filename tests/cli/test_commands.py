@@ -82,9 +82,6 @@ COMMANDS: Final = {
 BROWSERS_ONLY: Final = {"POST /session", "DELETE /session"}
 """A login in a cookie; commands send their key."""
 
-NO_JSON: Final = {"worker"}
-"""It prints nothing but its log, whose form is NAS_LOG_FORMAT's."""
-
 
 def test_every_route_of_the_api_has_a_command(service: tuple[Client, Settings]) -> None:
     paths: Mapping[str, Mapping[str, Any]] = create_app(service[1]).openapi()["paths"]
@@ -108,10 +105,10 @@ def test_help_says_what_a_command_does_with_an_example_in_80_columns(
     command = ALL.get(words)
     assert (command.help if command is not None else "x").strip()
     if words in LEAVES:
-        assert ("--json" in text) == (words not in NO_JSON)
+        assert "--json" in text
         assert "Example:" in text
     assert "…" not in text.replace("NAS_API_KEY=…", ""), "nothing is cut off"
-    for unclear in ("<bool>", "<str>", "list[", "range>"):
+    for unclear in ("<bool>", "<str>", "list[", "range>", "{", "[["):
         assert unclear not in text
 
 
@@ -155,6 +152,21 @@ def test_help_is_quick_because_it_imports_nothing_large() -> None:
     large = {"torch", "optuna", "pandas", "ray", "sqlalchemy", "fastapi", "pydantic", "numpy", "httpx", "nas"}
     assert "typer" in loaded
     assert not large & loaded
+
+
+def test_the_example_and_the_help_are_json_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in (["search", "--example", "--json"], ["help", "jobs", "best", "--json"]):
+        with pytest.raises(SystemExit):
+            app(words)
+    text = capsys.readouterr().out
+    spec, end = json.JSONDecoder().raw_decode(text)
+    assert JobSpec.model_validate(spec) == JobSpec(dataset="digits")
+    told = json.loads(text[end:])
+    assert told["command"] == "nas jobs best" or told["command"].endswith("jobs best")
+    assert "Example: nas jobs best" in told["help"]
 
 
 def test_the_url_is_the_one_of_the_client() -> None:
@@ -224,6 +236,7 @@ def test_trials_are_paged_sorted_and_written_as_a_spreadsheet_reads_them(
     assert [float(row["accuracy"]) for row in rows] == [0.5, 0.9, 0.7]
     assert "90.00 %" in nas("jobs", "trial", job, "1")[1]
     assert json.loads(nas("jobs", "trial", job, "1", "--json")[1])["number"] == 1
+    assert json.loads(nas("jobs", "trial", job, "1", "--logs", "--json")[1]) == {"items": [], "cut": False}
     assert nas("jobs", "trial", job, "77")[0] == 4
     assert json.loads(nas("jobs", "best", job, "--json")[1])["trial"] == 1
     assert "trial 1 of job" in nas("jobs", "best", job)[1]
@@ -273,11 +286,15 @@ def test_pictures_a_report_and_a_study_are_written_where_they_are_wanted(
     assert nas("jobs", "figure", job, "pareto", "-o", str(picture))[:2] == (0, f"{picture}\n")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert nas("jobs", "figure", job, "pareto", "-o", "p.gif")[0] == 2
+    assert nas("jobs", "figure", job, "pareto", "-o", str(tmp_path))[1] == f"{tmp_path / 'pareto.svg'}\n"
     assert json.loads(nas("jobs", "report", job, "-o", str(page), "--json")[1]) == {"path": str(page)}
     assert job in page.read_text()
     assert json.loads(nas("export", job, "--optuna", study, "--json")[1]) == {"job": job, "study": f"nas-{job}"}
     assert len(optuna.load_study(study_name=f"nas-{job}", storage=study).trials) == 3
-    assert nas("export", job, "--optuna", study)[0] == 2
+    status, _, told = nas("export", job, "--optuna", study)
+    assert status == 2
+    assert told.startswith(f"nas: --study: 'nas-{job}' is not possible")
+    assert "--replace" in told
     assert nas("export", job, "--optuna", study, "--replace")[0] == 0
     assert nas("export", job, "--optuna", study, "--study", "mine")[0] == 0
     service[0].job(job).delete(force=True)

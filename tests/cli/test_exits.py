@@ -78,6 +78,9 @@ def test_an_error_of_json_is_json_with_its_status(service: tuple[Client, Setting
         ("search", "digits", "--trials", "0"): (2, "budget.trials"),
         ("search", str(tmp_path / "job.json")): (2, "job.json:1"),
         ("jobs", "watch"): (2, "JOB"),
+        ("jobs", "show", ""): (2, "the id of a job"),
+        ("jobs", "best", ".."): (2, "the id of a job"),
+        ("jobs", "download", job, "--out", str(tmp_path / "job.json")): (2, "name a folder"),
         ("jobs", "list", "--limit", "many"): (2, "--limit"),
         ("jobs", "nonsense"): (2, "nonsense"),
     }

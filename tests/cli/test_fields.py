@@ -213,8 +213,8 @@ def test_search_posts_what_its_options_say(
         (["--set", "recipe.momentun=0.1"], "nas: recipe.momentun: 0.1 is not possible: there is no such field"),
         (["--strategy", "best"], "nas: strategy: 'best' is not possible: allowed: auto, "),
         (["--set", "options.population=5"], "nas: options.population: 5 is not possible: there is no such field"),
-        (["--set", "pruning=never"], "nas: pruning.method: 'never' is not possible: Input should be 'halving', "),
-        (["--objective", "speed"], "nas: objectives.0.metric: 'speed' is not possible: Input should be 'accuracy', "),
+        (["--set", "pruning=never"], "nas: pruning.method: 'never' is not possible: it has to be 'halving', "),
+        (["--objective", "speed"], "nas: objectives.0.metric: 'speed' is not possible: it has to be 'accuracy', "),
         (["--set", "limits.max_params=10"], "nas: limits.max_params: 10 is not possible: the smallest network"),
     ],
 )

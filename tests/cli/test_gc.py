@@ -69,6 +69,10 @@ def test_a_database_without_tables_and_a_wrong_age_are_one_line(nas: Nas, tmp_pa
     status, _, error = nas("gc")
     assert (status, error.count("\n")) == (2, 1)
     assert "nas migrate" in error
+    status, _, error = nas("backup", str(tmp_path / "copy"))
+    assert (status, error.count("\n")) == (2, 1)
+    assert "has no tables yet" in error
+    assert not (tmp_path / "copy").exists()
     database("sqlite", tmp_path)
     status, _, error = nas("gc", "--older-than", "soon")
     assert (status, error.count("\n")) == (2, 1)

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from cli.live import CURVE_ROWS, MOST_ROWS, braille, outcome, picture
+from cli.output import say_table, widths_within
 from cli.watch import watch
 
 DASHBOARD: dict[str, Any] = {
@@ -160,9 +161,31 @@ def test_a_terminal_shows_the_job_live_until_it_ends(monkeypatch: pytest.MonkeyP
         def dashboard(self) -> dict[str, Any]:
             return shown.pop(0) if len(shown) > 1 else shown[0]
 
-    monkeypatch.setattr("cli.watch.time.sleep", lambda _: None)
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr("cli.watch.time.sleep", lambda _: setattr(console, "width", 50))
     assert watch(Watched(), console) == done  # type: ignore[arg-type]
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "running" in text
     assert "succeeded" in text
+    assert text.count("\x1b[2J") == 1, "what the old width has broken is wiped away once"
+
+
+def test_a_table_is_a_line_for_each_cell_where_its_words_would_be_cut_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    headings, rows = ("job", "state", "what it is"), [("3cd14fbb6bd3", "succeeded", "two words"), ("1", None, "[b]")]
+    assert widths_within(13, headings[:1], [["two words"]]) == [9], "the first column is copied, and stays whole"
+    assert widths_within(12, headings[:1], [["two words"]]) == []
+    printed = []
+    for width in (35, 36):
+        monkeypatch.setattr("cli.output.out", Console(force_terminal=True, width=width, no_color=True))
+        say_table(headings, rows)
+        printed.append(capsys.readouterr().out)
+    assert printed[0].splitlines() == [
+        "job: 3cd14fbb6bd3",
+        "  state: succeeded",
+        "  what it is: two words",
+        "job: 1",
+        "  what it is: [b]",
+    ]
+    assert "│ 3cd14fbb6bd3 │ succeeded │ two   │" in printed[1]

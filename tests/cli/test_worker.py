@@ -27,7 +27,7 @@ def alive(store: Store) -> list[str]:
 def test_there_is_a_process_on_each_core_which_keeps_to_it_and_has_its_lanes(tmp_path: Path) -> None:
     settings, cores = settings_in(tmp_path), Cores.here()
     store = open_store(settings)
-    arguments = ["-m", "cli", "worker", "--device", "cpu", "--pack", "2"]
+    arguments = ["-m", "cli", "worker", "--device", "cpu", "--pack", "2", "--json"]
     with process(arguments, settings, tmp_path / "log") as started:
         until(lambda: len(alive(store)) == 2 * cores.count, "all lanes are there")
         names = alive(store)
@@ -42,6 +42,7 @@ def test_there_is_a_process_on_each_core_which_keeps_to_it_and_has_its_lanes(tmp
             assert len(os.sched_getaffinity(started.pid)) == len(cores.numbers)
         started.send_signal(signal.SIGTERM)
         assert started.wait(60) == 0
+    assert f'{{"workers": {cores.count}, "device": "cpu"}}\n' in (tmp_path / "log").read_text()
     assert alive(store) == []
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     store.close()

@@ -1,9 +1,9 @@
 """Jobs for the clients' tests, made in the database as workers make them."""
 
-from nas.store import jobs, trials
+from nas.store import phases, trials
 from nas.store.artifacts import ArtifactStore
 from nas.store.claims import Claim
-from nas.store.jobs import NewTrial
+from nas.store.phases import NewTrial
 from nas.store.states import Phase, TrialState
 from tests.client.conftest import Service
 from tests.support import digest, finish, propose, report, run_trial, take
@@ -29,15 +29,15 @@ def succeed(service: Service, package: bytes) -> None:
     """Works on the job, and ends it with that package."""
     best = work(service)
     with service.store.read() as session:
-        seen = jobs.standstill(session)
+        seen = phases.standstill(session)
     assert seen is not None
     with service.store.write() as session:
-        jobs.go_on(session, seen, [NewTrial(Phase.REPORT, 0)])
+        phases.go_on(session, seen, [NewTrial(Phase.REPORT, 0)])
     final = take(service.store)
     verdict = {"shipped": {"accuracy": 0.75}, "text": "search beat random by 1.0 ± 0.5 points"}
     artifacts = ArtifactStore(service.settings.artifacts_url)
     with service.store.write() as session:
-        jobs.succeed(session, final, verdict, artifacts.put(package), digest(best.trial_id))
+        phases.succeed(session, final, verdict, artifacts.put(package), digest(best.trial_id))
 
 
 def attach(service: Service, content: bytes) -> None:

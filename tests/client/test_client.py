@@ -2,8 +2,9 @@
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -13,12 +14,13 @@ import pytest
 from PIL import Image
 
 from nas import AsyncClient, Client
-from nas.client import NoService, ServiceError
+from nas.client import NoService, ServiceError, sending
 from nas.client.frames import COLUMNS
 from nas.errors import InvalidInput
 from nas.result.package import zip_bytes
 from nas.store import lines
 from nas.store.session import now
+from tests.api.served import listening
 from tests.client.conftest import Both, Service
 from tests.client.jobs import RANDOM, attach, succeed, work
 from tests.support import run_trial
@@ -74,6 +76,52 @@ def test_errors_are_the_services_own_words(both: Both) -> None:
         both.do(job.figure("nope"))
     assert caught.value.status in (404, 422)
     assert "curves" in str(caught.value)
+
+
+def test_what_could_not_be_sent_is_refused_with_its_mend(both: Both, service: Service, folder: Path) -> None:
+    for url in ("localhost:8000", "http://a:b", "ftp://host"):
+        with pytest.raises(InvalidInput, match=r"url: .* such as http://127\.0\.0\.1:8000"):
+            type(both.client)(url)
+    with pytest.raises(InvalidInput, match="nas keys create") as caught:
+        type(both.client)(service.url, "a schlüssel")
+    assert "schl" not in str(caught.value)
+    (folder / "photos.zip").write_bytes(b"")
+    (folder / "photos").mkdir()
+    job = both.do(both.client.search(RANDOM, priority=np.int64(3), budget={"trials": np.array(4)}))
+    found = both.do(job.details())
+    assert (found["priority"], found["spec"]["budget"]["trials"]) == (3, 4)
+    wrong: dict[str, Callable[[], Any]] = {
+        r"dataset='squares'": lambda: both.client.search("squares"),
+        r"Path\('photos.zip'\)": lambda: both.client.search(dataset="photos.zip"),
+        r"it is a folder": lambda: both.client.search(dataset=Path("photos")),
+        r"body: .* finite": lambda: both.client.search(RANDOM, budget={"target": float("nan")}),
+        r"body: .* a object in it": lambda: both.client.search(RANDOM, name=object()),
+        r"the id of a job": lambda: both.client.job(""),
+        r"the name of a data set": lambda: both.client.dataset(".."),
+    }
+    for mend, ask in wrong.items():
+        with pytest.raises(InvalidInput, match=mend):
+            both.do(ask())
+    with pytest.raises(TypeError, match="axis"):
+        both.do(job.figure("pareto", axis="params"))
+
+
+async def greeting(scope: Any, receive: Any, send: Any) -> None:
+    """Another program: it greets whoever asks, but for what it has not."""
+    status = 200 if scope["path"].endswith("/jobs") else 502
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/html")]})
+    await send({"type": "http.response.body", "body": b"<h1>hello</h1>"})
+
+
+def test_another_program_at_the_url_is_known_as_such(both: Both) -> None:
+    with listening(cast(Any, greeting)) as url:
+        client = type(both.client)(url)
+        with pytest.raises(NoService, match=r"another program answers at http.*/v1/jobs \(200, text/html\)"):
+            both.do(client.jobs())
+        with pytest.raises(ServiceError, match=r"answers 502 Bad Gateway, and not in this service's words") as caught:
+            both.do(client.strategies())
+        assert "<" not in str(caught.value)
+        both.do(client.close()) if isinstance(client, AsyncClient) else client.close()
 
 
 def test_a_service_that_is_not_there_is_said_at_once(both: Both) -> None:
@@ -155,6 +203,23 @@ def test_a_dashboard_that_has_not_changed_is_not_sent_again(both: Both, service:
     assert both.do(job.dashboard()) is first
     run_trial(service.store)
     assert both.do(job.dashboard())["progress"]["trials_finished"] == 1
+
+
+def test_an_answer_that_others_put_out_while_it_is_asked_for_is_still_known(
+    service: Service, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "KEPT", 1)
+    first, other = (client.search(RANDOM) for _ in range(2))
+    shown, ask = first.dashboard(), httpx.Client.request
+
+    def meanwhile(http: httpx.Client, *given: Any, **more: Any) -> httpx.Response:
+        answer = ask(http, *given, **more)
+        if first.id in given[1]:  # as from another thread
+            other.dashboard()
+        return answer
+
+    monkeypatch.setattr(httpx.Client, "request", meanwhile)
+    assert first.dashboard() is shown
 
 
 def test_trials_are_a_frame_with_types(both: Both, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,8 @@ def test_an_onnx_file_computes_what_the_network_does_for_any_number_of_images(
 def test_a_torch_program_computes_what_the_network_does_for_any_number_of_images(
     model: Classifier, tmp_path: Path
 ) -> None:
-    path = model.export_torch(str(tmp_path / "model.pt2"))
+    path = model.export_torch(str(tmp_path))
+    assert path == tmp_path / "model.pt2"
     network = torch.export.load(path).module()
     for count in (1, 2, 9):
         images = torch.from_numpy(pixels(count))

@@ -198,6 +198,8 @@ def test_there_is_no_front_over_what_is_no_merit() -> None:
     assert unbeaten(Points("number", "accuracy", cloud().items, 60, None)) == []
     root = tree(figures.pareto(Points("epoch", "params", cloud().items, 60, 1)))
     assert "epochs trained" in [text.text for text in root.iter(f"{SVG}text")]
+    alone = tree(figures.pareto(Points("params", "accuracy", (Point(50, 5e4, 0.95, "complete"),), 1, 50)))
+    assert "best in both" not in [text.text for text in alone.iter(f"{SVG}text")], "one point is no line"
 
 
 def test_the_winner_and_the_pareto_set_are_marked() -> None:

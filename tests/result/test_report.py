@@ -15,6 +15,7 @@ from nas.data.builtin import BUILTIN
 from nas.errors import Stopped
 from nas.result import package
 from nas.result.agreement import agreement
+from nas.result.card import model_card
 from nas.result.report import About, Retrained, make_package, make_report
 from nas.space import Candidate, CellSpace, ResidualNet, Shape
 from nas.space.operations import DEFAULT_OPERATIONS
@@ -174,6 +175,9 @@ def test_its_card_says_so_and_claims_no_interval(alone: bytes) -> None:
     assert "95 %" not in card
     assert "retrainings of the same architecture" not in card
     assert "chose the architecture and the seed" not in card
+    named = metrics | {"job": metrics["job"] | {"name": "<img src=x> ![a](//b) a_b"}}
+    first, _ = model_card(json.loads(files["genotype.json"]), named).split("\n", 1)
+    assert first == r"# &lt;img src=x&gt; \!\[a\](//b) a\_b"
     assert set(files) == {
         "genotype.json",
         "weights.safetensors",

@@ -33,7 +33,7 @@ def pareto(found: Points, look: Look = LOOK) -> Chart:
         points = {kind: [point for point in found.items if _kind(point) == kind] for kind in ("stopped", "complete")}
         # What no other one beats in all that the job looks for; of one objective that is only its best.
         points["member"] = [point for point in found.items if point.front]
-        points |= {"front": front, "best": [best] if best else []}
+        points |= {"front": front[:-1] and front, "best": [best] if best else []}  # one point is no line
         for kind, those in points.items():
             at = [point.x for point in those], [point.y for point in those]
             style = {name: value for name, value in keys[kind].items() if name != "label"}
