@@ -30,7 +30,7 @@ def cli() -> str:
     lines = [
         "# Command line",
         "",
-        "Every command, as `nas COMMAND --help` has it. All take `--help`, and all but `nas worker` "
+        "Every command, as `nas COMMAND --help` has it. All take `--help`, and all "
         "take `--json`: JSON and nothing else on the standard output. Those with `--url` talk to a running service; "
         "`NAS_URL` and `NAS_API_KEY` in the environment say which, and by which key. "
         "`nas --install-completion` teaches the shell the commands, options and values.",

@@ -1,5 +1,8 @@
 """The code of the how-to pages runs as it stands there."""
 
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +43,10 @@ def write(page: str, folder: Path) -> list[str]:
 
 def test_the_operations_of_the_page_build_and_train(written: Path) -> None:
     assert not write("own-operation", written)
+    typed = [sys.executable, "-P", "-m", "cli", "operations", "--json"]
+    environ = os.environ | {"NAS_PLUGINS": "my_operations", "NAS_HOME": str(written)}
+    listed = subprocess.run(typed, cwd=written, env=environ, capture_output=True, check=True, timeout=60).stdout
+    assert {"blur", "squeeze"} <= {found["name"] for found in json.loads(listed)}
     nas.use("my_operations")
     normal = "[('blur', 0), ('squeeze', 1)]"
     text = f"Genotype(normal={normal}, normal_concat=[2], reduce={normal}, reduce_concat=[2])"
