@@ -60,11 +60,10 @@ def backup(store: Store, artifacts: ArtifactStore, folder: Path, environ: Mappin
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # all that anyone has stored, and the hashes of the keys
     kept = ArtifactStore(str(folder / FILES))
-    new = 0
+    copied: set[str] = set()
 
     def copy_new(needed: set[str]) -> None:
-        nonlocal new
-        new += len([sha256 for sha256 in sorted(needed) if _copy(artifacts, kept, sha256, folder)])
+        copied.update(sha256 for sha256 in sorted(needed) if _copy(artifacts, kept, sha256, folder))
 
     with store.read() as session:
         before = all_referred(session)
@@ -77,7 +76,8 @@ def backup(store: Store, artifacts: ArtifactStore, folder: Path, environ: Mappin
     about = {"database": kind, "schema": revision(store), "made_at": datetime.now(UTC).isoformat(), "missing": missing}
     part.replace(folder / DATABASE[kind])
     (folder / ABOUT).write_text(json.dumps(about, indent=2))
-    return Copied(revision(store), len(needed), new, missing)
+    # A checkpoint that was copied first and replaced meanwhile is none of the backup's.
+    return Copied(revision(store), len(needed), len(copied & needed), missing)
 
 
 def restore(store: Store, artifacts: ArtifactStore, folder: Path, environ: Mapping[str, str]) -> Copied:
