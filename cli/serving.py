@@ -106,7 +106,8 @@ def worker(
 
 
 def _greet(url: str, workers: int, home: str, *, required: bool) -> None:
-    say(f"NAS service on {url} (docs: {url}/docs), {workers} local workers, data in {home}")
+    local = "1 local worker" if workers == 1 else f"{workers} local workers"
+    say(f"NAS service on {url} (docs: {url}/docs), {local}, data in {home}")
     say(f"dashboard: {url}/")
     say(
         "API keys are required; `nas keys create` makes one"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from nas.store.claims import Claim
 from nas.store.states import Phase
 from nas.train.checkpoint import Checkpoint
 from tests.cluster.driving import open_store_in
+from tests.processes import until
 from tests.support import add_job, epoch, reserve
 from worker.cluster.deaths import NodeLost, meaning
 from worker.cluster.ride import News, Ride
@@ -50,16 +52,24 @@ def test_a_training_waits_where_it_is_compared_and_nowhere_else(claim: Claim, tm
 def test_a_training_that_comes_to_its_rung_between_two_questions_waits_until_that_is_told(
     claim: Claim, tmp_path: Path
 ) -> None:
-    ride = begin(claim, tmp_path, trains(9, each_s=0.3))
-    found = ride.news(0.01)
-    assert epochs_in(found) == []
+    gate = Semaphore(0)
+
+    def work(ride: Ride) -> Outcome:
+        for number in range(1, 10):
+            gate.acquire()
+            ride.on_epoch(epoch(number), lambda number=number: checkpoint(number), None)  # type: ignore[misc]
+        return Outcome()
+
+    ride = begin(claim, tmp_path, work)
+    assert epochs_in(ride.news(0.01)) == []
     for rung in ([1], [2, 3]):
-        time.sleep(1.0)  # at its rung by now, and nobody has asked meanwhile
+        gate.release(len(rung))
+        until(lambda: ride._waits, "the training to come to its rung, while nobody asks")
         found = ride.news(LATE_S)
-        assert epochs_in(found) == rung
-        assert found.waits
-        found = ride.news(0.01)  # the driver lets it go on, and this question is over before the next rung is reached
-        assert not found.waits
+        assert (epochs_in(found), found.waits) == (rung, True)
+        assert not ride.news(0.01).waits  # the driver lets it go on
+    ride.stop(0)
+    gate.release()
 
 
 def test_a_training_that_nobody_compares_saves_now_and_then_and_tells_so(claim: Claim, tmp_path: Path) -> None:

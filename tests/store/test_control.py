@@ -1,19 +1,19 @@
-"""Jobs that are paused, resumed, cancelled, changed and deleted while workers are at them."""
+"""Jobs that are paused, resumed, cancelled and changed while workers are at them."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from nas.errors import IllegalTransition, InvalidInput, LeaseLost, NotFound, NotReady, TooMany
+from nas.errors import IllegalTransition, LeaseLost, NotFound, TooMany
 from nas.spec import JobSpec
-from nas.store import budget, control, dashboard, extension, files, jobs, phases, queue, retrains, trials
-from nas.store.phases import NewTrial
+from nas.store import budget, control, dashboard, files, jobs, phases, queue, retrains, trials
 from nas.store.session import Store, now
-from nas.store.states import ENDED_JOB, JobState, Phase, Reason, TrialState, standing
-from nas.store.tables import Artifact, Base, Dataset, Incumbent, Job, Trial
-from tests.store.test_leases import WRITES
+from nas.store.states import ENDED_JOB, JobState, Phase, TrialState, standing
+from nas.store.tables import Dataset, Incumbent
+from tests.store.losing import WRITES
+from tests.store.steering import cancel, delete, extend, go_on, pause, resume, retraining, succeeded
 from tests.store.test_phases import reporting
 from tests.support import (
     LEASE_S,
@@ -21,7 +21,6 @@ from tests.support import (
     add_job,
     add_queued,
     age,
-    candidate,
     claim,
     counted,
     digest,
@@ -39,82 +38,6 @@ from tests.support import (
     together,
     trial_of,
 )
-
-
-def pause(store: Store, job_id: str) -> Job:
-    with store.write() as session:
-        return control.pause(session, job_id)
-
-
-def resume(store: Store, job_id: str, most_open: int = 0) -> Job:
-    with store.write() as session:
-        return control.resume(session, job_id, most_open)
-
-
-def cancel(store: Store, job_id: str) -> Job:
-    with store.write() as session:
-        return control.cancel(session, job_id)
-
-
-def extend(store: Store, job_id: str, most_open: int = 0, **changes: Any) -> Job:
-    with store.write() as session:
-        return extension.extend(session, job_id, changes, most_open)
-
-
-def delete(store: Store, job_id: str, *, force: bool = False) -> list[str]:
-    with store.write() as session:
-        return control.delete(session, job_id, force=force)
-
-
-def go_on(store: Store, *rows: NewTrial) -> str:
-    """Moves the job at a standstill on; its id."""
-    with store.read() as session:
-        seen = phases.standstill(session)
-    assert seen is not None
-    with store.write() as session:
-        assert phases.go_on(session, seen, rows)
-    return seen.job_id
-
-
-def retraining(index: int, seed: int = 0, phase: Phase = Phase.FINALIST, epochs: int = 2) -> NewTrial:
-    return NewTrial(phase, epochs, candidate(index), digest(index), seed)
-
-
-def retrain(store: Store, word: str = "") -> int:
-    """Runs the next retraining to its end; its number."""
-    taken = take(store)
-    for number in range(taken.epoch + 1, taken.epochs + 1):
-        report(store, taken, number)
-    finish(store, taken, weights=stored(f"weights {taken.number}{word}"))
-    return taken.number
-
-
-def succeed(store: Store, winner: int, word: str) -> list[str]:
-    """Runs the report that comes next; the packages that its own replaces."""
-    taken = take(store)
-    assert taken.phase == Phase.REPORT
-    with store.write() as session:
-        return phases.succeed(session, taken, {"shipped": {"trial": 2}, "text": word}, stored(word), digest(winner))
-
-
-def succeeded(store: Store, **more: Any) -> str:
-    """A job of two trials, the second of which is better and was retrained as trials 2 and 3."""
-    job_id = add_job(store, **{"trials": 2} | more)
-    for index in range(2):
-        taken = take(store)
-        propose(store, taken, index)
-        for number in range(1, 4):
-            report(store, taken, number, accuracy=0.5 + index / 10)
-        finish(store, taken)
-    go_on(store, *(retraining(1, seed) for seed in range(2)))
-    retrain(store)
-    retrain(store)
-    go_on(store, NewTrial(Phase.REPORT, 0))
-    assert succeed(store, 1, "first package") == []
-    return job_id
-
-
-# --- pause and resume
 
 
 def test_a_paused_job_gives_its_running_trials_back_free_and_with_what_they_have(store: Store) -> None:
@@ -402,77 +325,3 @@ def test_a_name_and_a_priority_change_in_any_state(store: Store) -> None:
         assert (job.name, job.priority) == (job.spec["name"], job.spec["priority"])
         cancel(store, job_id)
     assert (job.name, job.priority) == (None, 7)
-
-
-# --- delete
-
-
-def test_a_deleted_job_leaves_no_row_behind(store: Store) -> None:
-    kept = succeeded(store)
-    before = everything(store)
-    job_id = succeeded(store)
-    extend(store, job_id, trials=3)
-    retried = take(store)
-    with store.write() as session:
-        trials.retry(session, retried, Reason.ERROR, "broken")
-    with pytest.raises(NotReady, match=f"job {job_id} is running and cannot be deleted yet; cancel it first"):
-        delete(store, job_id)
-    cancel(store, job_id)
-    with store.read() as session:
-        own = select(Trial.id).where(Trial.job_id == job_id)
-        expected = set(session.scalars(select(Artifact.sha256).where(Artifact.trial_id.in_(own))))
-    assert expected
-    assert set(delete(store, job_id)) == expected
-    left = everything(store)
-    assert left.pop("counters") != before.pop("counters"), "what only grows is of no job"
-    assert left == before
-    for what in (pause, cancel, delete, lambda s, j: extend(s, j, trials=9)):
-        with pytest.raises(NotFound):
-            what(store, job_id)
-    assert job_of(store, kept).state == JobState.SUCCEEDED
-
-
-def test_the_weights_that_a_transfer_started_from_are_named_as_well(store: Store) -> None:
-    job_id = add_job(store)
-    with store.write() as session:
-        job = jobs.get(session, job_id)
-        job.spec = job.spec | {"transfer": {"job": "gone", "candidate": {}, "weights": "f" * 64}}
-    assert delete(store, job_id, force=True) == ["f" * 64]
-
-
-def test_every_table_that_refers_to_a_job_or_a_trial_is_emptied_with_it() -> None:
-    for parent, known in (("trials", control.OF_TRIALS), ("jobs", control.OF_JOBS)):
-        referring = {
-            table.name
-            for table in Base.metadata.sorted_tables
-            if any(key.column.table.name == parent for key in table.foreign_keys)
-        }
-        assert referring == {table.__tablename__ for table in known}
-
-
-def test_a_job_that_is_deleted_while_it_is_moved_on_is_left_alone(store: Store) -> None:
-    job_id = add_job(store, trials=1)
-    run_trial(store)
-    with store.read() as session:
-        seen = phases.standstill(session)
-    assert seen is not None
-    delete(store, job_id, force=True)
-    before = everything(store)
-    with store.write() as session:
-        assert not phases.go_on(session, seen, [retraining(0)])
-        phases.fail(session, seen, "nothing")
-        assert phases.end_paused(session, job_id) == []
-    assert trials.reap(store) == 0
-    assert everything(store) == before
-
-
-def test_a_page_holds_an_owners_jobs_only(store: Store) -> None:
-    own, other = add_job(store), add_job(store)
-    with store.write() as session:
-        session.execute(update(Job).where(Job.id == other).values(owner="bob"))
-    with store.read() as session:
-        assert [job.id for job in jobs.page(session, 9, None, "local")] == [own]
-        assert [job.id for job in jobs.page(session, 9, None)] == [other, own]
-        for cursor in (other, "nope"):
-            with pytest.raises(InvalidInput, match="take next_cursor from the page before"):
-                jobs.page(session, 9, cursor, "local")

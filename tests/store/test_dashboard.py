@@ -1,4 +1,4 @@
-"""What the dashboard shows, from the first moment to the last, and what it costs."""
+"""What the dashboard shows, from the first moment to the last."""
 
 from datetime import timedelta
 
@@ -6,15 +6,25 @@ import pytest
 from sqlalchemy import insert, update
 
 from nas.errors import NotFound
-from nas.store import control, moves, phases, retrains, trials, workers
-from nas.store.claims import Claim
-from nas.store.dashboard import Dashboard, dashboard
+from nas.store import control, moves, phases, retrains, trials
 from nas.store.phases import NewTrial
-from nas.store.progress import UNKNOWN_SHARE, Progress
+from nas.store.progress import Progress
 from nas.store.session import Store, now
-from nas.store.states import JobState, Phase, Reason, TrialState
+from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Epoch, Job, Worker
-from nas.train.epoch import EpochResult
+from tests.store.looks import (
+    FINAL_EPOCHS,
+    PLANNED,
+    TRIALS,
+    finished,
+    left_epochs,
+    reason,
+    register,
+    retraining,
+    show,
+    train_supernet,
+)
+from tests.store.steering import go_on
 from tests.support import (
     LEASE_S,
     LONG_AGO,
@@ -26,51 +36,10 @@ from tests.support import (
     job_of,
     propose,
     report,
-    reserve_in,
     run_trial,
     stored,
     take,
 )
-
-# What support.add_job asks for; the last is (1 finalist + 2 controls + 1 reference) × 2 seeds × 4 epochs.
-TRIALS, EPOCHS, FINAL_EPOCHS = 10, 3, 32
-PLANNED = dict.fromkeys(Phase, 0) | {"search": 10, "finalist": 2, "control": 4, "reference": 2, "report": 1}
-
-
-def show(store: Store, job_id: str) -> Dashboard:
-    with store.read() as session:
-        return dashboard(session, job_id, LEASE_S)
-
-
-def reason(shown: Dashboard) -> str:
-    """What the job waits for; empty if something of it runs."""
-    return shown.waiting.reason if shown.waiting else ""
-
-
-def register(store: Store, *names: str) -> None:
-    for name in names:
-        with store.write() as session:
-            workers.register(session, name, "cpu")
-
-
-def finished(shown: Dashboard) -> dict[str, int]:
-    return {phase: of["finished"] for phase, of in shown.rows.phases.items()}
-
-
-def finalize(store: Store, *rows: NewTrial) -> None:
-    """Moves the job that stands still on."""
-    with store.read() as session:
-        seen = phases.standstill(session)
-    assert seen is not None
-    with store.write() as session:
-        assert phases.go_on(session, seen, rows)
-
-
-def retraining(phase: Phase, index: int, seed_index: int = 0) -> NewTrial:
-    return NewTrial(phase, 4, candidate(index), digest(index), seed_index, params=1, macs=1)
-
-
-# --- stage by stage
 
 
 def test_a_job_that_is_not_there_is_not_found(store: Store) -> None:
@@ -142,174 +111,6 @@ def test_a_running_job_shows_its_trials_at_work(store: Store) -> None:
     assert 100 <= shown.progress.elapsed_s < 130
 
 
-def test_the_fraction_and_the_time_left_follow_from_the_epochs(store: Store) -> None:
-    job_id = add_job(store)
-    register(store, "ada", "bob")
-    first = take(store)
-    report(store, first, 1)  # an epoch takes 2 seconds
-    left = EPOCHS * TRIALS - 1 + FINAL_EPOCHS
-    shown = show(store, job_id).progress
-    assert shown.fraction == pytest.approx(1 / (1 + left))
-    assert shown.eta_s == pytest.approx(left * 2.0 / 2)  # two workers share it
-
-    report(store, first, 2)
-    finish(store, first, TrialState.PRUNED, reason=Reason.RUNG)
-    second = take(store)
-    for number in (1, 2):
-        report(store, second, number)
-    finish(store, second, TrialState.PRUNED, reason=Reason.RUNG)
-    left = 2 * TRIALS - 4 + FINAL_EPOCHS  # a trial takes two epochs, as those that have ended did
-    shown = show(store, job_id).progress
-    assert shown.fraction == pytest.approx(4 / (4 + left))
-    assert shown.eta_s == pytest.approx(left * 2.0 / 2)
-
-
-def test_no_more_workers_than_the_job_allows_share_what_is_left(store: Store) -> None:
-    job_id = add_job(store, parallel=2)
-    register(store, "ada", "bob", "eve", "joe")
-    report(store, take(store), 1)
-    shown = show(store, job_id).progress
-    left = EPOCHS * TRIALS - 1 + FINAL_EPOCHS
-    assert shown.eta_s == pytest.approx(left * 2.0 / 2)
-
-
-def test_there_is_no_time_left_to_tell_without_a_worker_or_an_epoch(store: Store) -> None:
-    job_id = add_job(store)
-    taken = take(store)
-    register(store, "ada")
-    assert show(store, job_id).progress.eta_s is None
-    report(store, taken, 1)
-    assert show(store, job_id).progress.eta_s is not None
-    with store.write() as session:
-        workers.unregister(session, "ada")
-    assert show(store, job_id).progress.eta_s is None
-
-
-def left_epochs(store: Store, job_id: str) -> float:
-    """The epochs to come that the fraction follows from."""
-    job, shown = job_of(store, job_id), show(store, job_id).progress
-    return (job.search_epochs + job.final_epochs) * (1 / shown.fraction - 1)
-
-
-def test_a_trial_is_expected_to_train_as_long_as_its_pruning_lets_it(store: Store) -> None:
-    """27 epochs: rungs at 3 and 9, which a third of the trials leave; by the median rule what is not known yet."""
-    for pruning, each in (("none", 27.0), ("median", 27 * UNKNOWN_SHARE), ("halving", 3 + 6 / 3 + 18 / 9)):
-        job_id = add_job(store, epochs=27, pruning=pruning)
-        first = take(store)
-        assert first.job_id == job_id
-        report(store, first, 1)
-        assert left_epochs(store, job_id) == pytest.approx(TRIALS * each - 1 + FINAL_EPOCHS)
-        with store.write() as session:
-            control.cancel(session, job_id)
-
-
-def test_paused_trials_are_neither_finished_nor_at_work(store: Store) -> None:
-    job_id = add_job(store, epochs=27, trials=3, pruning="halving")
-    for number in range(3):
-        taken = take(store)
-        propose(store, taken, number)
-        for epoch in (1, 2, 3):
-            report(store, taken, epoch)
-        with store.write() as session:
-            trials.pause(session, taken)
-    shown = show(store, job_id)
-    assert {state: count for state, count in shown.rows.counts.items() if count} == {"paused": 3}
-    assert (finished(shown)["search"], shown.progress.trials_finished) == (0, 0)
-    assert (shown.rows.phase, shown.rows.running) == ("search", [])
-    assert left_epochs(store, job_id) == pytest.approx(3 * 7 - 9 + FINAL_EPOCHS)
-
-
-def test_what_running_trials_have_begun_is_left_at_the_least(store: Store) -> None:
-    job_id = add_job(store, epochs=27, trials=1, pruning="halving")
-    taken = take(store)
-    propose(store, taken, 0)
-    for epoch in (1, 2, 3):
-        report(store, taken, epoch)
-    with store.write() as session:
-        trials.advance_stage(session, taken, 27)
-    for epoch in range(4, 11):
-        report(store, taken, epoch)
-    assert left_epochs(store, job_id) == pytest.approx(17 + FINAL_EPOCHS)  # 10 are done, and 7 were expected
-
-
-def test_networks_that_break_a_limit_are_expected_to_cost_nothing(store: Store) -> None:
-    job_id = add_job(store)
-    for number in range(5):
-        with store.write() as session:
-            taken = reserve_in(session, "worker", LEASE_S)
-            assert taken is not None
-            costs = trials.Costs(1, 1)
-            trials.refuse(session, taken, candidate(number), digest(number), costs, "too large")
-    report(store, take(store), 1)
-    assert left_epochs(store, job_id) == pytest.approx(TRIALS * EPOCHS - 1 + FINAL_EPOCHS)
-    assert show(store, job_id).progress.trials_planned == TRIALS + 5
-
-
-def test_a_budget_of_epochs_bounds_what_is_left_of_a_search_without_end(store: Store) -> None:
-    job_id = add_job(store, trials=100_000, total_epochs=20)
-    register(store, "ada")
-    run_trial(store)
-    assert left_epochs(store, job_id) == pytest.approx(20 - 3 + FINAL_EPOCHS)
-    assert show(store, job_id).progress.eta_s == pytest.approx((20 - 3 + FINAL_EPOCHS) * 2.0)
-
-
-def test_a_budget_of_seconds_is_what_the_fraction_follows(store: Store) -> None:
-    job_id = add_job(store, trials=100_000, seconds=60)
-    register(store, "ada")
-    assert (show(store, job_id).progress.fraction, show(store, job_id).progress.eta_s) == (0.0, None)
-    taken = take(store)
-    for aged, reported in ((15, True), (20, False)):
-        age(store, job_id, aged)
-        shown = show(store, job_id).progress
-        assert shown.eta_s == pytest.approx(60 - shown.elapsed_s)  # the job ends then, whatever has been trained
-        assert shown.fraction == pytest.approx(shown.elapsed_s / 60)
-        if reported:
-            report(store, taken, 1)
-    age(store, job_id, 60)
-    assert show(store, job_id).progress.fraction == 0.999
-    with store.write() as session:
-        workers.unregister(session, "ada")
-    assert show(store, job_id).progress.eta_s is None
-
-
-def test_a_search_that_needs_less_than_its_seconds_ends_before_them(store: Store) -> None:
-    job_id = add_job(store, trials=2, seconds=3600)
-    register(store, "ada")
-    report(store, take(store), 1)
-    age(store, job_id, 2)
-    shown = show(store, job_id).progress
-    assert shown.eta_s == pytest.approx((2 * EPOCHS - 1 + FINAL_EPOCHS) * 2.0)
-    assert shown.eta_s is not None
-    assert shown.fraction == pytest.approx(shown.elapsed_s / (shown.elapsed_s + shown.eta_s))
-
-
-def test_a_search_that_is_over_has_nothing_left(store: Store) -> None:
-    job_id = add_job(store, target=0.5)
-    first, _ = take(store), take(store)  # the second one runs still, and stops within seconds
-    propose(store, first, 0)
-    report(store, first, 1, accuracy=0.6)
-    finish(store, first)
-    assert left_epochs(store, job_id) == pytest.approx(FINAL_EPOCHS)
-    assert show(store, job_id).progress.trials_planned == 2
-
-
-def test_retrainings_are_counted_as_they_are_once_there_are_some(store: Store) -> None:
-    """One finalist instead of two, three seeds, two epochs; the controls and the reference will be like it."""
-    job_id = add_job(store, trials=1, epochs=2, finalists=1)
-    run_trial(store, epochs=2)
-    finalize(store, *(NewTrial(Phase.FINALIST, 2, candidate(1), digest(1), seed) for seed in range(3)))
-    shown = show(store, job_id)
-    planned = {phase: of["planned"] for phase, of in shown.rows.phases.items() if of["planned"]}
-    assert planned == {"search": 1, "finalist": 3, "control": 6, "reference": 3, "report": 1}
-    assert left_epochs(store, job_id) == pytest.approx((3 + 6 + 3) * 2)
-    for _ in range(3):
-        run_trial(store, epochs=2)
-    finalize(
-        store, NewTrial(Phase.CONTROL, 2, candidate(2), digest(2)), NewTrial(Phase.REFERENCE, 2, candidate(3), "r")
-    )
-    assert left_epochs(store, job_id) == pytest.approx(2 * 2)
-
-
 # --- before the search
 
 
@@ -327,18 +128,6 @@ def test_screening_comes_before_the_search(store: Store) -> None:
         assert show(store, job_id).rows.phases["screening"]["finished"] == done + 1
     shown = show(store, job_id)
     assert (shown.rows.phase, shown.progress.trials_finished, shown.rows.supernet) == ("search", 0, None)
-
-
-def train_supernet(store: Store, epochs: int) -> Claim:
-    """Takes the supernet's trial and reports epochs of it, whose entropy falls."""
-    taken = take(store)
-    assert taken.phase == Phase.SUPERNET
-    for number in range(1, epochs + 1):
-        metrics = {"accuracy": 0.5, "alpha_entropy": 2 / number, "skip_share": 0.25}
-        result = EpochResult(number, 1.0, 1.0, 0.5, 0.1, 2.0, metrics, {"normal": number})
-        with store.write() as session:
-            trials.report(session, taken, result, stored(f"supernet {number}"), LEASE_S)
-    return taken
 
 
 def test_the_supernet_shows_its_epochs_and_why_it_stopped(store: Store) -> None:
@@ -469,7 +258,7 @@ def test_the_phase_is_the_first_one_with_work_left(store: Store) -> None:
     job_id = add_job(store, trials=1)
     run_trial(store, epochs=3)
     assert show(store, job_id).rows.phase == "search"
-    finalize(store, retraining(Phase.FINALIST, 1), retraining(Phase.CONTROL, 2), retraining(Phase.REFERENCE, 3))
+    go_on(store, retraining(Phase.FINALIST, 1), retraining(Phase.CONTROL, 2), retraining(Phase.REFERENCE, 3))
     shown = show(store, job_id)
     assert (shown.rows.job.state, shown.rows.phase) == (JobState.FINALIZING, "finalist")
     assert shown.progress.fraction == pytest.approx(3 / (3 + 12))  # three retrainings, fewer than were asked for
@@ -484,7 +273,7 @@ def test_the_phase_is_the_first_one_with_work_left(store: Store) -> None:
     run_trial(store, epochs=4)
     shown = show(store, job_id)
     assert shown.rows.phase == "reference"  # the last one that has begun, until somebody moves the job on
-    finalize(store, NewTrial(Phase.REPORT, 0))
+    go_on(store, NewTrial(Phase.REPORT, 0))
     assert show(store, job_id).rows.phase == "report"
 
 
@@ -493,7 +282,7 @@ def test_a_job_that_has_succeeded_is_done(store: Store) -> None:
     register(store, "ada")
     for accuracy in (0.5, 0.7):
         taken = run_trial(store, accuracy)
-    finalize(store, NewTrial(Phase.REPORT, 0))
+    go_on(store, NewTrial(Phase.REPORT, 0))
     final = take(store)
     age(store, job_id, 100)
     with store.write() as session:

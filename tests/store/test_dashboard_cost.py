@@ -13,7 +13,8 @@ from nas.store.session import Store, now
 from nas.store.states import JobState, Phase, TrialState
 from nas.store.tables import Incumbent, Job, Tally, Trial, Worker
 from tests.store.cost import count_rows, plans, reading, rows_touched, selects
-from tests.store.test_dashboard import finalize, register, retraining, show, train_supernet
+from tests.store.looks import register, retraining, show, train_supernet
+from tests.store.steering import go_on
 from tests.support import (
     LEASE_S,
     LONG_AGO,
@@ -119,7 +120,7 @@ def job_of_supernet(store: Store) -> str:
     taken = train_supernet(store, 2)
     finish(store, taken)
     run_trial(store, epochs=1)
-    finalize(store, retraining(Phase.FINALIST, 1))
+    go_on(store, retraining(Phase.FINALIST, 1))
     return taken.job_id
 
 

@@ -15,7 +15,7 @@ from nas.store.phases import NewTrial
 from nas.store.session import Store
 from nas.store.states import JobState, Phase, Reason, TrialState
 from nas.store.tables import Job
-from tests.store.test_control import cancel, extend, go_on, pause, resume, retrain, retraining, succeed, succeeded
+from tests.store.steering import cancel, extend, go_on, pause, resume, retrain, retraining, succeed, succeeded
 from tests.support import (
     LEASE_S,
     add_job,

@@ -85,3 +85,15 @@ def test_a_page_after_no_job_is_refused(store: Store) -> None:
         pytest.raises(InvalidInput, match=r"^cursor: 'nope' is not possible: take next_cursor"),
     ):
         jobs.page(session, 3, "nope")
+
+
+def test_a_page_holds_an_owners_jobs_only(store: Store) -> None:
+    own, other = add_job(store), add_job(store)
+    with store.write() as session:
+        session.execute(update(Job).where(Job.id == other).values(owner="bob"))
+    with store.read() as session:
+        assert [job.id for job in jobs.page(session, 9, None, "local")] == [own]
+        assert [job.id for job in jobs.page(session, 9, None)] == [other, own]
+        for cursor in (other, "nope"):
+            with pytest.raises(InvalidInput, match="take next_cursor from the page before"):
+                jobs.page(session, 9, cursor, "local")

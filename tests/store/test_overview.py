@@ -11,9 +11,9 @@ from nas.store.session import Store
 from nas.store.states import JobState, Phase
 from nas.store.tables import Dataset, Job
 from tests.store.cost import count_rows, plans, reading, selects
+from tests.store.looks import register, retraining, show, train_supernet
 from tests.store.scattered import add_incumbents
-from tests.store.test_control import extend, succeeded
-from tests.store.test_dashboard import finalize, register, retraining, show, train_supernet
+from tests.store.steering import extend, go_on, succeeded
 from tests.support import (
     LEASE_S,
     add_dataset,
@@ -76,7 +76,7 @@ def with_supernet(store: Store) -> None:
 def finals(store: Store) -> None:
     add_job(store, trials=1, epochs=1)
     run_trial(store, epochs=1)
-    finalize(store, retraining(Phase.FINALIST, 1), retraining(Phase.FINALIST, 1, 1), retraining(Phase.CONTROL, 2))
+    go_on(store, retraining(Phase.FINALIST, 1), retraining(Phase.FINALIST, 1, 1), retraining(Phase.CONTROL, 2))
     report(store, take(store), 2)
 
 
@@ -92,7 +92,7 @@ def searching_again(store: Store) -> None:
 def finals_again(store: Store) -> None:
     extend(store, succeeded(store), trials=3)
     run_trial(store)
-    finalize(store, retraining(Phase.FINALIST, 5), retraining(Phase.FINALIST, 5, 1))
+    go_on(store, retraining(Phase.FINALIST, 5), retraining(Phase.FINALIST, 5, 1))
     report(store, take(store), 1)
 
 

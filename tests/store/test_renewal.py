@@ -13,7 +13,7 @@ from nas.store.claims import Claim
 from nas.store.session import Store, now
 from nas.store.states import TrialState
 from nas.store.tables import Trial
-from tests.store.test_leases import cancelled, finished, handed_back, reaped, reaped_and_taken_again
+from tests.store.losing import cancelled, finished, handed_back, reaped, reaped_and_taken_again
 from tests.support import LEASE_S, add_job, expire, open_store, propose, report, take, trial_of
 
 
